@@ -1,0 +1,39 @@
+# The commands of this repository. Each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test check format proto bench clean
+
+help:            ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
+
+setup: $(VENV)/.ready  ## the virtual environment, with everything installed in it
+
+$(VENV)/.ready: pyproject.toml
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+proto: setup     ## regenerate core/rookery/v1 from proto/
+	@$(BIN)/python -m grpc_tools.protoc -Iproto \
+	  --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
+	  --python_out=core --grpc_python_out=core --mypy_out=quiet:core --mypy_grpc_out=quiet:core proto/rookery/v1/*.proto
+
+format: setup    ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+check: proto     ## format, lint, types, import rules, generated code
+	@git diff --exit-code --stat -- core/rookery/v1 || { echo "core/rookery/v1 was not what proto/ says; commit what make proto made"; exit 1; }
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy core manager agent proxy
+	@$(BIN)/lint-imports --no-cache
+
+test: setup      ## all tests that this machine can run
+	@$(BIN)/pytest
+
+clean:           ## remove what the other commands made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

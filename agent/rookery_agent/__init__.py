@@ -1,0 +1,1 @@
+"""The agent: makes what the manager decided true on its node, and goes on when the manager is away."""

@@ -1,0 +1,132 @@
+"""A placement of one revision on one node, and the one table of the moves its state may make."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from rookery.model.ids import NodeId, ReplicaId, ServiceKey, replica_name, service_key
+
+
+class ReplicaState(StrEnum):
+    """In the order in which a replica goes through them; it never goes back."""
+
+    PENDING = "pending"
+    ASSIGNED = "assigned"
+    PREPARING = "preparing"
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A legal move, who makes it, and what it means."""
+
+    before: ReplicaState
+    after: ReplicaState
+    by: str
+    why: str
+
+
+def _moves() -> tuple[Transition, ...]:
+    s = ReplicaState
+    line = [
+        (s.PENDING, s.ASSIGNED, "manager", "the scheduler found a node for it"),
+        (s.PENDING, s.STOPPED, "manager", "no longer wanted before it had a node"),
+        (s.ASSIGNED, s.PREPARING, "agent", "the agent pulls its image and makes its volumes and networks"),
+        (s.PREPARING, s.STARTING, "agent", "all it needs is on the node; it is being made and started"),
+        (s.STARTING, s.RUNNING, "agent", "its process runs"),
+        (s.RUNNING, s.DRAINING, "manager", "it leaves the route table and finishes what is in flight"),
+        (s.ASSIGNED, s.STOPPING, "manager", "no longer wanted before it ran"),
+        (s.PREPARING, s.STOPPING, "manager", "no longer wanted before it ran"),
+        (s.STARTING, s.STOPPING, "manager", "no longer wanted before it ran"),
+        (s.RUNNING, s.STOPPING, "manager", "no longer wanted, and no proxy ever sent it anything"),
+        (s.DRAINING, s.STOPPING, "manager", "nothing is in flight on it, or its drain timeout passed"),
+        (s.STOPPING, s.STOPPED, "agent", "its process ended after the stop signal"),
+        (s.RUNNING, s.STOPPED, "agent", "its process ended by itself and is not to be restarted"),
+    ]
+    moves = [Transition(before=a, after=b, by=by, why=why) for a, b, by, why in line]
+    # An agent may have gone through several steps before the manager hears of it: any of its own steps may be passed over.
+    steps = [s.ASSIGNED, s.PREPARING, s.STARTING, s.RUNNING]
+    for i, before in enumerate(steps):
+        skipped = steps[i + 2 :] if before is s.RUNNING else [*steps[i + 2 :], s.STOPPED]
+        moves += [Transition(before=before, after=after, by="agent", why="several steps in one report") for after in skipped]
+    moves.append(Transition(before=s.DRAINING, after=s.STOPPED, by="agent", why="its process ended while it drained"))
+    alive = [*steps, s.DRAINING, s.STOPPING]
+    for before in alive:
+        moves.append(Transition(before=before, after=s.FAILED, by="agent", why="it can't run here, or its restarts are used up"))
+        moves.append(Transition(before=before, after=s.LOST, by="manager", why="its node was lost or removed"))
+    moves.append(Transition(before=s.PENDING, after=s.FAILED, by="manager", why="it can't be run at all"))
+    return tuple(moves)
+
+
+TRANSITIONS: Mapping[tuple[ReplicaState, ReplicaState], Transition] = MappingProxyType(
+    {(move.before, move.after): move for move in _moves()}
+)
+ENDED = frozenset({ReplicaState.STOPPED, ReplicaState.FAILED, ReplicaState.LOST})
+
+
+def can_move(before: ReplicaState, after: ReplicaState) -> bool:
+    return (before, after) in TRANSITIONS
+
+
+def is_ended(state: ReplicaState) -> bool:
+    """True for the states that nothing follows."""
+    return state in ENDED
+
+
+class PortProtocol(StrEnum):
+    TCP = "tcp"
+    UDP = "udp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a replica answers for its port `target`."""
+
+    replica_id: ReplicaId
+    address: str
+    port: int
+    target: int
+    protocol: PortProtocol = PortProtocol.TCP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """`why` is the reason of the latest transition, made at `changed_at`. A `ready_at` or `drain_deadline_at` of 0 is none."""
+
+    id: ReplicaId
+    app: str
+    service: str
+    slot: int
+    revision: int
+    node_id: NodeId = NodeId("")
+    node_name: str = ""
+    state: ReplicaState = ReplicaState.PENDING
+    ready: bool = False
+    why: str = ""
+    created_at: float = 0.0
+    changed_at: float = 0.0
+    ready_at: float = 0.0
+    drain_deadline_at: float = 0.0
+    endpoints: tuple[Endpoint, ...] = ()
+    restarts: int = 0
+    exit_code: int | None = None
+    container_id: str = ""
+
+    @property
+    def name(self) -> str:
+        return replica_name(self.app, self.service, self.slot, self.node_name)
+
+    @property
+    def key(self) -> ServiceKey:
+        return service_key(self.app, self.service)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED

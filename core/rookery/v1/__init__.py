@@ -1,0 +1,1 @@
+"""Generated from proto/rookery/v1 by `make proto`. Never edited by hand."""

@@ -1,0 +1,1 @@
+"""The manager: decides what runs where, and keeps it so."""

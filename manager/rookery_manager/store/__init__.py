@@ -1,0 +1,25 @@
+"""One ordered, revisioned key space with history: the only thing of a manager that survives it.
+
+Every commit makes one new revision (1, 2, 3 …) that holds all its writes or none. A write carries the reason why it was made; a
+commit carries who made it and when. An acknowledged commit survives `kill -9`.
+"""
+
+from rookery_manager.store.protocol import (
+    Change,
+    Commit,
+    Compacted,
+    Condition,
+    Conflict,
+    Delete,
+    Entry,
+    Put,
+    Snapshot,
+    Store,
+    StoreError,
+    Write,
+)
+
+__all__ = [
+    "Change", "Commit", "Compacted", "Condition", "Conflict", "Delete", "Entry", "Put", "Snapshot", "Store", "StoreError",
+    "Write",
+]  # fmt: skip

@@ -1,0 +1,108 @@
+"""The Store protocol: six verbs, and the values they deal in. No code above it asks which engine it is."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """The store can't do it: a full disk, a damaged file. The message names the place and the way out."""
+
+
+class Conflict(StoreError):
+    """A condition of a commit did not hold; nothing was written. `key` is the one that had changed."""
+
+    def __init__(self, key: str, expected: int, actual: int) -> None:
+        super().__init__(f"{key} is at revision {actual}, not {expected}")
+        self.key = key
+
+
+class Compacted(StoreError):
+    """The revisions asked for are no longer kept; begin again with a snapshot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    key: str
+    value: bytes
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Of a key that is absent: does nothing."""
+
+    key: str
+    why: str = ""
+
+
+Write = Put | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """`key` was last written at `revision`; 0: it is absent."""
+
+    key: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Writes that happen together or not at all. `at` is seconds since the epoch."""
+
+    writes: Sequence[Write]
+    conditions: Sequence[Condition] = ()
+    actor: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """`revision` is that of the latest write to the key."""
+
+    key: str
+    value: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All entries under a prefix as they were at one revision."""
+
+    revision: int
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One write as history keeps it; a `value` of None is a delete."""
+
+    revision: int
+    at: float
+    actor: str
+    key: str
+    value: bytes | None
+    why: str
+
+
+class Store(Protocol):
+    async def snapshot(self, prefix: str = "") -> Snapshot:
+        """Everything under the prefix, at one revision."""
+
+    async def commit(self, commit: Commit) -> int:
+        """The new revision, durable when this returns. Raises Conflict where a condition does not hold, StoreError where it can't
+        be written; either way nothing was."""
+
+    def watch(self, *, after: int, prefix: str = "") -> AsyncIterator[tuple[Change, ...]]:
+        """The changes of every revision after `after`, in order, one tuple a revision (those without a change under the prefix
+        are left out); then waits for more. Raises Compacted where they are no longer kept. Ends when the store is closed."""
+
+    async def history(self, prefix: str = "", *, after: int = 0, limit: int = 100) -> tuple[Change, ...]:
+        """The newest `limit` changes under the prefix with a revision above `after`, oldest first."""
+
+    async def lease(self, name: str, holder: str, *, ttl_s: float, now: float) -> bool:
+        """True where `holder` now has the named lease (taken, or renewed) until `now + ttl_s`; False where someone else does."""
+
+    async def close(self) -> None:
+        """Ends the watches; what was acknowledged is durable already."""

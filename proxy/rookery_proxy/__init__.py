@@ -1,0 +1,1 @@
+"""The proxy: spreads the users' requests over whatever is ready."""
