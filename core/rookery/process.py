@@ -42,8 +42,10 @@ def configure_log(part: str, *, level: str = "info") -> None:
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Runs `main(stop)` until it returns; SIGTERM and SIGINT set `stop`, a second one ends the process at once. Exits with 0 after a
-    clean end, with the status of a Stop, and with 70 (and a traceback in the log) when a loop died."""
+    """Runs `main(stop)` until it returns; SIGTERM and SIGINT set `stop`, a second one ends the process at once.
+
+    Exits with 0 after a clean end, with the status of a Stop, and with 70 (and a traceback in the log) when a loop died.
+    """
 
     async def supervised() -> None:
         stop = asyncio.Event()
