@@ -5,7 +5,7 @@ Invariant: a value never changes. Durations end in `_s` (seconds), instants in `
 """
 
 from rookery.model.app import App, AppSpec, FileContent, Revision, Service
-from rookery.model.assignment import Assignment, Desired, ReplicaStatus
+from rookery.model.assignment import Assignment, ReplicaStatus
 from rookery.model.container import (
     Argv,
     BindMount,
@@ -36,6 +36,7 @@ from rookery.model.node import (
 from rookery.model.probe import CommandProbe, HttpProbe, ImageProbe, NoProbe, Probe, ProbeTiming, TcpProbe
 from rookery.model.replica import (
     TRANSITIONS,
+    Desired,
     Endpoint,
     PortProtocol,
     Replica,

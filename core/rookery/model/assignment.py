@@ -1,11 +1,10 @@
 """What passes between the manager and an agent about one replica: what is wanted of it, what was seen of it."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from rookery.model.app import FileContent
 from rookery.model.ids import ReplicaId, replica_name
-from rookery.model.replica import Endpoint, ReplicaState
+from rookery.model.replica import Desired, Endpoint, ReplicaState
 from rookery.model.service import ServiceSpec
 
 
@@ -22,11 +21,6 @@ class ReplicaStatus:
     exit_code: int | None = None
     container_id: str = ""
     at: float = 0.0
-
-
-class Desired(StrEnum):
-    RUN = "run"
-    STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,11 @@ def is_ended(state: ReplicaState) -> bool:
     return state in ENDED
 
 
+class Desired(StrEnum):
+    RUN = "run"
+    STOP = "stop"
+
+
 class PortProtocol(StrEnum):
     TCP = "tcp"
     UDP = "udp"
@@ -98,7 +103,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """`why` is the reason of the latest transition, made at `changed_at`. A `ready_at` or `drain_deadline_at` of 0 is none."""
+    """`why` is the reason of the latest transition, made at `changed_at`. A `ready_at` or `drain_deadline_at` of 0 is none.
+
+    `desired` is what the manager wants: an ended replica that was to run has ended by itself.
+    """
 
     id: ReplicaId
     app: str
@@ -118,6 +126,7 @@ class Replica:
     restarts: int = 0
     exit_code: int | None = None
     container_id: str = ""
+    desired: Desired = Desired.RUN
 
     @property
     def name(self) -> str:

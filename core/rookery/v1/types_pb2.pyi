@@ -1914,6 +1914,7 @@ class Replica(_message.Message):
     DRAIN_DEADLINE_AT_FIELD_NUMBER: _builtins.int
     READY_AT_FIELD_NUMBER: _builtins.int
     NODE_NAME_FIELD_NUMBER: _builtins.int
+    DESIRED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     app: _builtins.str
     service: _builtins.str
@@ -1938,6 +1939,8 @@ class Replica(_message.Message):
     """since when it has been ready; 0: it is not"""
     node_name: _builtins.str
     """hostname of the node, kept for when the node is gone"""
+    desired: Global___Desired.ValueType
+    """stop: the manager wants it gone; an ended one that was to run ended by itself"""
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]: ...
     def __init__(
@@ -1961,10 +1964,11 @@ class Replica(_message.Message):
         drain_deadline_at: _builtins.float = ...,
         ready_at: _builtins.float = ...,
         node_name: _builtins.str = ...,
+        desired: Global___Desired.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "app", b"app", "changed_at", b"changed_at", "container_id", b"container_id", "created_at", b"created_at", "drain_deadline_at", b"drain_deadline_at", "endpoints", b"endpoints", "exit_code", b"exit_code", "id", b"id", "node_id", b"node_id", "node_name", b"node_name", "ready", b"ready", "ready_at", b"ready_at", "restarts", b"restarts", "revision", b"revision", "service", b"service", "slot", b"slot", "state", b"state", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "app", b"app", "changed_at", b"changed_at", "container_id", b"container_id", "created_at", b"created_at", "desired", b"desired", "drain_deadline_at", b"drain_deadline_at", "endpoints", b"endpoints", "exit_code", b"exit_code", "id", b"id", "node_id", b"node_id", "node_name", b"node_name", "ready", b"ready", "ready_at", b"ready_at", "restarts", b"restarts", "revision", b"revision", "service", b"service", "slot", b"slot", "state", b"state", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
