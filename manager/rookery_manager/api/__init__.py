@@ -1,0 +1,5 @@
+"""ControlService: what operators, and every other gRPC client, ask of the manager."""
+
+from rookery_manager.api.needs import Api, Nodes, Proxies
+
+__all__ = ["Api", "Nodes", "Proxies"]
