@@ -1,0 +1,151 @@
+"""`deploy:` and the older keys beside it: how many replicas, where, with how much, restarted and replaced how."""
+
+from rookery.compose.judges import split_constraint
+from rookery.compose.view import View
+from rookery.model import (
+    FailureAction,
+    Global,
+    GlobalJob,
+    Mode,
+    Placement,
+    Port,
+    PortMode,
+    Replicated,
+    ReplicatedJob,
+    Resources,
+    RestartCondition,
+    RestartPolicy,
+    UpdateConfig,
+    UpdateOrder,
+)
+
+
+def mode(service: View) -> Mode:
+    deploy = service.child("deploy")
+    kind = deploy.text("mode", "replicated")
+    replicas, scale = deploy.whole("replicas"), service.whole("scale")
+    if replicas is not None and scale is not None and replicas != scale:
+        service.error("scale", f"is {scale}, but deploy.replicas is {replicas}", "leave one out")
+    wanted = next((count for count in (replicas, scale) if count is not None), 1)
+    if kind in ("global", "global-job"):
+        for view, key in ((deploy, "replicas"), (service, "scale")):
+            if view.has(key):
+                view.error(key, f"a {kind} service runs once on every node", f"leave '{key}' out, or use mode replicated")
+        return Global() if kind == "global" else GlobalJob()
+    if service.has("container_name") and wanted > 1:
+        hint = f"leave container_name out, or run 1 replica instead of {wanted}"
+        service.error("container_name", "can't be the name of several replicas", hint)
+    return ReplicatedJob(replicas=max(0, wanted)) if kind == "replicated-job" else Replicated(replicas=max(0, wanted))
+
+
+def placement(service: View) -> Placement:
+    view = service.child("deploy").child("placement")
+    constraints: list[str] = []
+    wanted: dict[str, str] = {}
+    for i, written in enumerate(view.scalars("constraints")):
+        parts = split_constraint(written.text)
+        if parts is None:
+            continue
+        key, sign, value = parts
+        constraints.append(f"{key} {sign} {value}")
+        if sign == "==" and wanted.setdefault(key, value) != value:
+            where = f"{view.where('constraints')}[{i}]"
+            view.problems.error(written.mark, where, f"no node has {key} both {wanted[key]} and {value}")
+    for i, written in enumerate(view.scalars("constraints")):
+        parts = split_constraint(written.text)
+        if parts is not None and parts[1] == "!=" and wanted.get(parts[0]) == parts[2]:
+            where = f"{view.where('constraints')}[{i}]"
+            view.problems.error(written.mark, where, f"{parts[0]} can't be {parts[2]} and not be it")
+    return Placement(
+        constraints=tuple(dict.fromkeys(constraints)),
+        preferences=tuple(preference.text("spread") for preference in view.items("preferences") if preference.has("spread")),
+        max_replicas_per_node=max(0, view.whole("max_replicas_per_node") or 0),
+    )
+
+
+def resources(service: View) -> tuple[Resources, Resources]:
+    """Reservations and limits."""
+    view = service.child("deploy").child("resources")
+    limits, reserved = view.child("limits"), view.child("reservations")
+    quota, period = service.whole("cpu_quota"), service.whole("cpu_period") or 100_000
+    if quota is not None and quota > 0 and not service.has("cpus"):
+        old_cpus, old_key = quota / period, "cpu_quota"
+    elif service.has("cpus"):
+        old_cpus, old_key = service.number("cpus") or 0.0, "cpus"
+    else:
+        old_cpus, old_key = float(service.whole("cpu_count") or 0), "cpu_count"
+    cpus = _one_of(service, old_key, old_cpus, limits, "cpus", limits.number("cpus") or 0.0)
+    memory = _one_of(service, "mem_limit", service.bytes("mem_limit") or 0, limits, "memory", limits.bytes("memory") or 0)
+    pids = _one_of(service, "pids_limit", service.whole("pids_limit") or 0, limits, "pids", limits.whole("pids") or 0)
+    reserved_memory = _one_of(
+        service, "mem_reservation", service.bytes("mem_reservation") or 0, reserved, "memory", reserved.bytes("memory") or 0
+    )
+    reserved_cpus = max(0.0, reserved.number("cpus") or 0.0)
+    if cpus and reserved_cpus > cpus:
+        reserved.error("cpus", f"reserves {reserved_cpus:g}, but the limit is {cpus:g}")
+    if memory and reserved_memory > memory:
+        place = reserved if reserved.has("memory") else service
+        place.error("memory" if reserved.has("memory") else "mem_reservation", "reserves more than the limit")
+    return (
+        Resources(cpus=reserved_cpus, memory_bytes=int(reserved_memory)),
+        Resources(cpus=max(0.0, cpus), memory_bytes=int(memory), pids=max(0, int(pids))),
+    )
+
+
+def _one_of(old: View, old_key: str, old_value: float, new: View, new_key: str, new_value: float) -> float:
+    """The value of the newer key, else of the older one; both only if they agree."""
+    if old.has(old_key) and new.has(new_key) and old_value != new_value:
+        old.error(old_key, f"differs from {new.where(new_key).split('.', 2)[-1]}", "leave one out")
+    return new_value if new.has(new_key) else old_value
+
+
+def restart(service: View, kind: Mode) -> RestartPolicy:
+    view = service.child("deploy").child("restart_policy")
+    is_job = isinstance(kind, ReplicatedJob | GlobalJob)
+    condition = RestartCondition.ON_FAILURE if is_job else RestartCondition.ANY
+    attempts = 0
+    if service.has("restart") and not view.has("condition"):
+        word, _, count = service.text("restart").partition(":")
+        condition = {"no": RestartCondition.NONE, "false": RestartCondition.NONE, "on-failure": RestartCondition.ON_FAILURE}.get(
+            word, condition
+        )
+        attempts = int(count) if count.isascii() and count.isdigit() and len(count) < 10 else 0
+    elif view.has("condition"):
+        written = view.text("condition")
+        condition = RestartCondition(written) if written in set(RestartCondition) else condition
+        if is_job and condition is RestartCondition.ANY:
+            view.error("condition", "a job ends, so 'any' would run it for ever", "use on-failure or none")
+    window = view.seconds("window")
+    return RestartPolicy(
+        condition=condition,
+        delay_s=view.seconds("delay"),
+        max_attempts=max(0, (view.whole("max_attempts") or 0) if view.has("max_attempts") else attempts),
+        window_s=60.0 if window is None else window,
+    )
+
+
+def update(service: View, key: str, ports: tuple[Port, ...]) -> UpdateConfig:
+    """`update_config` or `rollback_config`, where each key left out has the default."""
+    view = service.child("deploy").child(key)
+    default = UpdateConfig()
+    fixed = any(port.mode is PortMode.HOST and port.published for port in ports)
+    order = UpdateOrder.STOP_FIRST if fixed else UpdateOrder.START_FIRST
+    if view.text("order") in set(UpdateOrder):
+        order = UpdateOrder(view.text("order"))
+        if fixed and order is UpdateOrder.START_FIRST:
+            view.warn(
+                "order", "start-first needs another node for each replacement, as a port has `mode: host`", "use stop-first"
+            )
+    action = FailureAction.ROLLBACK if key == "update_config" else FailureAction.PAUSE
+    if view.text("failure_action") in set(FailureAction):
+        action = FailureAction(view.text("failure_action"))
+    parallelism, ratio = view.whole("parallelism"), view.number("max_failure_ratio")
+    monitor = view.seconds("monitor")
+    return UpdateConfig(
+        parallelism=default.parallelism if parallelism is None else parallelism,
+        delay_s=view.seconds("delay") or 0.0,
+        order=order,
+        monitor_s=default.monitor_s if monitor is None else monitor,
+        max_failure_ratio=ratio or 0.0,
+        failure_action=action,
+    )

@@ -1,0 +1,96 @@
+"""One entry under `services:` as a ServiceSpec."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rookery.compose.resolve import deploy, ports
+from rookery.compose.resolve.container import container
+from rookery.compose.resolve.content import Contents
+from rookery.compose.resolve.environment import environment, labels
+from rookery.compose.resolve.mounts import mounts
+from rookery.compose.resolve.networks import attachments, network_mode
+from rookery.compose.resolve.probe import probe
+from rookery.compose.view import View
+from rookery.model import Dependency, DependencyCondition, OnDisconnect, RuntimeKind, ServiceSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a service refers to."""
+
+    app: str
+    env: Mapping[str, str]
+    networks: Mapping[str, View]
+    volumes: dict[str, View]
+    contents: Contents
+    aliases: Mapping[str, tuple[str, ...]]
+
+
+def service_spec(name: str, service: View, around: Surroundings) -> ServiceSpec:
+    rookery = service.child("x-rookery")
+    runtime = RuntimeKind.PROCESS if rookery.text("runtime") == "process" else RuntimeKind.DOCKER
+    _check_source(service, runtime)
+    kind = deploy.mode(service)
+    reservations, limits = deploy.resources(service)
+    published = ports.ports(service)
+    action = rookery.child("on_disconnect")
+    drain = rookery.seconds("drain_timeout")
+    mode = network_mode(service)
+    joined = () if mode else attachments(service, name, around.app, around.networks, around.aliases.get(name, ()))
+    return ServiceSpec(
+        name=name,
+        container=container(
+            service,
+            environment=environment(service, around.env),
+            labels=labels(service, service.problems),
+            mounts=mounts(service, around.app, around.volumes),
+            files=around.contents.mounts(service),
+            network_mode=mode,
+            networks=joined,
+        ),
+        mode=kind,
+        reservations=reservations,
+        limits=limits,
+        placement=deploy.placement(service),
+        restart=deploy.restart(service, kind),
+        update=deploy.update(service, "update_config", published),
+        rollback=deploy.update(service, "rollback_config", published),
+        ports=published,
+        expose=ports.expose(service),
+        routes=ports.routes(service),
+        probe=probe(service),
+        depends_on=_dependencies(service),
+        labels=dict(sorted(service.child("deploy").labels("labels").items())),
+        drain_timeout_s=30.0 if drain is None else drain,
+        on_disconnect=OnDisconnect.STOP if action.text("action") == "stop" else OnDisconnect.KEEP,
+        on_disconnect_after_s=action.seconds("after") or 0.0,
+        runtime=runtime,
+        rebalance=rookery.text("rebalance").lower() not in ("off", "false"),
+    )
+
+
+def _check_source(service: View, runtime: RuntimeKind) -> None:
+    """A container needs an image that nodes can pull, a process a command."""
+    if runtime is RuntimeKind.PROCESS:
+        if not service.texts("command") and not service.texts("entrypoint"):
+            service.error("x-rookery", "`runtime: process` needs a 'command'")
+    elif not service.has("image") and service.has("build"):
+        service.error("build", "nothing is built on a cluster", "build and push the image, and name it with `image:`")
+    elif not service.has("image") and not service.has("provider"):
+        service.error("", "'image' is missing")
+
+
+def _dependencies(service: View) -> tuple[Dependency, ...]:
+    found: list[Dependency] = []
+    for name, view in service.children("depends_on").items():
+        condition = view.text("condition", DependencyCondition.SERVICE_STARTED)
+        if condition in set(DependencyCondition):
+            found.append(
+                Dependency(
+                    service=name,
+                    condition=DependencyCondition(condition),
+                    restart=view.flag("restart"),
+                    required=view.flag("required", True),
+                )
+            )
+    return tuple(found)
