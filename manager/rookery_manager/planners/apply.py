@@ -1,0 +1,186 @@
+"""What an applied spec changes in the records of its app.
+
+Invariant: the same spec again writes nothing. Revisions are never changed, only added. How many replicas are wanted is the
+service's, not its revision's: a change of that alone makes no revision.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rookery.model import (
+    App,
+    AppSpec,
+    ChangeKind,
+    FieldChange,
+    FileContent,
+    FileKind,
+    Replicated,
+    ReplicatedJob,
+    Revision,
+    Service,
+    ServiceChange,
+    ServiceSpec,
+)
+
+from rookery_manager.planners.diff import diff_specs
+from rookery_manager.planners.template import same_template
+
+FileName = tuple[FileKind, str, str]  # kind, name, digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRecords:
+    """What is stored of one app. `services` and `revisions` go by the service, `files` are those whose content is stored."""
+
+    app: App | None = None
+    services: Mapping[str, Service] = field(default_factory=dict)
+    revisions: Mapping[str, Mapping[int, Revision]] = field(default_factory=dict)
+    files: frozenset[FileName] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """A record as it is to be. A write without a why is part of another one that has it."""
+
+    record: App | Service | Revision | FileContent
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyPlan:
+    writes: tuple[Write, ...] = ()
+    changes: tuple[ServiceChange, ...] = ()
+
+
+def plan_apply(spec: AppSpec, records: AppRecords, *, now: float, actor: str, prune: bool) -> ApplyPlan:
+    """The spec must be valid (rookery_manager.planners.validate)."""
+    writes: list[Write] = []
+    changes: list[ServiceChange] = []
+    for wanted in spec.services:
+        more, change = _plan_service(spec.name, wanted, records, now=now, actor=actor)
+        writes += more
+        changes.append(change)
+    named = {wanted.name for wanted in spec.services}
+    others = [service for name, service in sorted(records.services.items()) if name not in named and not service.removing]
+    for service in others if prune else ():
+        writes.append(remove_service(service, f"{service.key} is no longer in the spec of {spec.name}", now=now))
+        changes.append(ServiceChange(service=service.name, kind=ChangeKind.REMOVE, revision=service.revision))
+    kept = () if prune else tuple(service.name for service in others)
+    writes += _plan_app(spec, tuple(sorted({*named, *kept})), records.app, now=now, changed=bool(writes))
+    return ApplyPlan(writes=(*_plan_files(spec, records), *writes), changes=tuple(changes))
+
+
+def remove_service(service: Service, why: str, *, now: float) -> Write:
+    return Write(record=dataclasses.replace(service, removing=True, changed_at=now, why=why), why=why)
+
+
+def remove_app(records: AppRecords, *, now: float) -> tuple[Write, ...]:
+    """The writes that have an app and its services drained and deleted; none where that is under way already."""
+    if records.app is None or records.app.removing:
+        return ()
+    why = f"app {records.app.name} is to be removed"
+    services = [service for _, service in sorted(records.services.items()) if not service.removing]
+    app = dataclasses.replace(records.app, removing=True, changed_at=now)
+    return (*(remove_service(service, why, now=now) for service in services), Write(record=app, why=why))
+
+
+def replicas_of(spec: ServiceSpec) -> int:
+    """How many replicas a spec asks for; of a global service it is one a node, whatever this says."""
+    return spec.mode.replicas if isinstance(spec.mode, Replicated | ReplicatedJob) else 1
+
+
+def _plan_service(
+    app: str, wanted: ServiceSpec, records: AppRecords, *, now: float, actor: str
+) -> tuple[list[Write], ServiceChange]:
+    service = records.services.get(wanted.name)
+    revisions = records.revisions.get(wanted.name, {})
+    replicas = replicas_of(wanted)
+    current = revisions.get(service.revision) if service else None
+    fields = diff_specs(current.spec, wanted) if current else ()
+    scaled = (
+        FieldChange(path="replicas", before=str(service.replicas), after=str(replicas))
+        if service is not None and service.replicas != replicas
+        else None
+    )
+    kind = _kind(service, current, wanted, scaled is not None)
+    number = max([*revisions, service.revision if service else 0])
+    change = ServiceChange(
+        service=wanted.name,
+        kind=kind,
+        revision=number,
+        replicas=replicas,
+        fields=(*fields, *((scaled,) if scaled else ())),
+    )
+    if kind is ChangeKind.KEEP:
+        return [], dataclasses.replace(change, revision=service.revision if service else 0)
+    writes: list[Write] = []
+    needs_revision = current is None or _spec_without_count(current.spec) != _spec_without_count(wanted)
+    if needs_revision:
+        number += 1
+    elif current is not None:
+        number = current.number
+    why = _why(f"{app}/{wanted.name}", kind, number, change.fields)
+    if needs_revision:
+        writes.append(
+            Write(record=Revision(app=app, service=wanted.name, number=number, spec=wanted, created_at=now, actor=actor, why=why))
+        )
+    record = Service(
+        app=app,
+        name=wanted.name,
+        revision=number,
+        replicas=replicas,
+        created_at=service.created_at if service and not service.removing else now,
+        changed_at=now,
+        why=why,
+    )
+    writes.append(Write(record=record, why=why))
+    return writes, dataclasses.replace(change, revision=number)
+
+
+def _kind(service: Service | None, current: Revision | None, wanted: ServiceSpec, scaled: bool) -> ChangeKind:
+    if service is None or current is None or service.removing:
+        return ChangeKind.CREATE
+    if not same_template(current.spec, wanted):
+        return ChangeKind.UPDATE
+    if _spec_without_count(current.spec) != _spec_without_count(wanted):
+        return ChangeKind.SETTINGS
+    return ChangeKind.SCALE if scaled else ChangeKind.KEEP
+
+
+def _spec_without_count(spec: ServiceSpec) -> ServiceSpec:
+    match spec.mode:
+        case Replicated() | ReplicatedJob():
+            return dataclasses.replace(spec, mode=dataclasses.replace(spec.mode, replicas=1))
+    return spec
+
+
+def _why(name: str, kind: ChangeKind, number: int, fields: tuple[FieldChange, ...]) -> str:
+    match kind:
+        case ChangeKind.CREATE:
+            return f"{name} is created"
+        case ChangeKind.SCALE:
+            return f"{name} is scaled from {fields[-1].before} to {fields[-1].after}"
+    first = fields[0].path if fields else "its spec"
+    if fields and fields[0].path == "container.image":
+        first = f"image {fields[0].before or 'none'} -> {fields[0].after or 'none'}"
+    more = f" and {len(fields) - 1} more" if len(fields) > 1 else ""
+    return f"revision {number} of {name}: {first}{more} changed"
+
+
+def _plan_app(spec: AppSpec, services: tuple[str, ...], app: App | None, *, now: float, changed: bool) -> list[Write]:
+    if app is None:
+        why = f"app {spec.name} is created"
+        return [Write(record=App(name=spec.name, services=services, created_at=now, changed_at=now), why=why)]
+    after = dataclasses.replace(app, services=services, removing=False)
+    if after == app and not changed:
+        return []
+    why = f"app {spec.name} is wanted again" if app.removing else ""
+    return [Write(record=dataclasses.replace(after, changed_at=now), why=why)]
+
+
+def _plan_files(spec: AppSpec, records: AppRecords) -> list[Write]:
+    """Contents that a service mounts and that are not stored yet."""
+    used = {(file.kind, file.name, file.digest) for service in spec.services for file in service.container.files}
+    fresh = {(file.kind, file.name, file.digest): file for file in spec.files}
+    return [Write(record=file) for name, file in fresh.items() if name in used and name not in records.files]
