@@ -1,0 +1,219 @@
+"""A client's connection joined to an endpoint's, byte for byte: TCP routes, and HTTP connections after an upgrade.
+
+Invariant: neither side is read faster than the other takes it; the end of one side's output reaches the other, after all of it.
+"""
+
+from rookery_proxy.balance import Context, LiveEndpoint, LiveListener, LiveRoute, dial
+from rookery_proxy.wire import HIGH_WATER_BYTES, Wire
+
+_MOST_ATTEMPTS = 5
+
+
+class _Side:
+    """One of the two connections of a tunnel, as the owner of its wire."""
+
+    __slots__ = ("ended", "finish_after", "is_client", "other", "tunnel", "wire")
+
+    other: "_Side"
+
+    def __init__(self, tunnel: "Tunnel", wire: Wire | None, *, is_client: bool) -> None:
+        self.tunnel = tunnel
+        self.wire = wire
+        self.is_client = is_client
+        self.ended = False  # its input has ended
+        self.finish_after = False  # shut its output when that is written
+        if wire is not None:
+            wire.owner = self
+
+    def on_input(self) -> None:
+        wire, other = self.wire, self.other
+        assert wire is not None
+        data = wire.read()
+        if data is None:
+            return
+        tunnel = self.tunnel
+        tunnel.deadline = tunnel.context.loop.now + tunnel.context.limits.tunnel_s
+        if not data:
+            self.ended = True
+            wire.pause()
+            tunnel.input_ended(self)
+            return
+        if self.is_client:
+            tunnel.endpoint_bytes_in(len(data))
+        else:
+            tunnel.endpoint_bytes_out(len(data))
+        if other.wire is None:
+            tunnel.early.append(data)
+            return
+        other.wire.write(data)
+        if other.wire.pending_bytes > HIGH_WATER_BYTES:
+            wire.pause()
+
+    def on_drained(self) -> None:
+        if self.finish_after and self.wire is not None:
+            self.finish_after = False
+            self.wire.finish()
+        if self.ended and self.other.ended:
+            self.tunnel.settle()
+        elif not self.other.ended and self.other.wire is not None:
+            self.other.wire.resume()
+
+    def on_lost(self) -> None:
+        self.tunnel.close()
+
+    def on_connected(self) -> None:
+        self.tunnel.connected()
+
+    def on_refused(self, why: str) -> None:  # noqa: ARG002 (the counts say it)
+        self.tunnel.refused()
+
+
+class Tunnel:
+    """In flight on its endpoint for as long as it is open."""
+
+    __slots__ = ("_client", "_endpoint", "_route", "_tried", "_upstream", "closed", "context", "deadline", "early", "listener")
+
+    def __init__(self, context: Context, listener: LiveListener, client: Wire) -> None:
+        self.context = context
+        self.listener = listener
+        self.closed = False
+        self.early: list[bytes] = []  # of the client, before there is an endpoint
+        self.deadline = context.loop.now + context.limits.connect_s
+        self._endpoint: LiveEndpoint | None = None
+        self._route: LiveRoute | None = None
+        self._tried: list[LiveEndpoint] = []
+        self._client = _Side(self, client, is_client=True)
+        self._upstream = _Side(self, None, is_client=False)
+        self._client.other, self._upstream.other = self._upstream, self._client
+        listener.connections.add(self)
+
+    def open(self, route: LiveRoute | None, data: bytes) -> None:
+        """Begins a TCP connection to one of the route's endpoints, with what the client has said already."""
+        if route is None:
+            self.close()
+            return
+        self._route = route
+        route.requests += 1
+        route.connections += 1
+        if data:
+            self.early.append(data)
+        assert self._client.wire is not None
+        self._client.wire.pause()  # until there is an endpoint that takes it
+        self._dial()
+
+    def join(self, route: LiveRoute, endpoint: LiveEndpoint, upstream: Wire, from_client: bytes, from_upstream: bytes) -> None:
+        """Takes an upgraded HTTP connection over; the endpoint counts it as in flight already."""
+        self._route, self._endpoint = route, endpoint
+        route.connections += 1
+        self._upstream.wire = upstream
+        upstream.owner = self._upstream
+        self.deadline = self.context.loop.now + self.context.limits.tunnel_s
+        assert self._client.wire is not None
+        if from_upstream:
+            self._client.wire.write(from_upstream)
+        if from_client:
+            upstream.write(from_client)
+        self._client.wire.resume()
+        upstream.resume()
+
+    def connected(self) -> None:
+        assert self._endpoint is not None
+        self._endpoint.failures = 0
+        self._tried.clear()
+        self.deadline = self.context.loop.now + self.context.limits.tunnel_s
+        if not self._client.ended and self._client.wire is not None:
+            self._client.wire.resume()
+
+    def refused(self) -> None:
+        """An endpoint did not take the connection: nothing was sent, so another may have it."""
+        if self._upstream.wire is not None:
+            unsent = self._upstream.wire.take_pending()
+            self._upstream.wire.close()
+            self._upstream.wire = None
+            if unsent:
+                self.early.insert(0, unsent)
+        self._release(failed=True)
+        self._dial()
+
+    def input_ended(self, side: _Side) -> None:
+        out = side.other.wire
+        if out is None:
+            self.close()
+            return
+        if out.pending_bytes:
+            side.other.finish_after = True
+        else:
+            out.finish()
+        if side.other.ended:
+            self.settle()
+
+    def settle(self) -> None:
+        """Both inputs have ended: all is closed when what is left is written."""
+        if any(side.wire is not None and side.wire.pending_bytes for side in (self._client, self._upstream)):
+            self.deadline = min(self.deadline, self.context.loop.now + self.context.limits.stall_s)
+        else:
+            self.close()
+
+    def endpoint_bytes_in(self, count: int) -> None:
+        if self._endpoint is not None:
+            self._endpoint.bytes_in += count
+
+    def endpoint_bytes_out(self, count: int) -> None:
+        if self._endpoint is not None:
+            self._endpoint.bytes_out += count
+
+    def expire(self) -> None:
+        upstream = self._upstream.wire
+        if upstream is not None and upstream.connecting:
+            self.refused()
+        else:
+            self.close()
+
+    def wind_down(self) -> None:
+        """An open connection is in flight: it goes on until either side ends it."""
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self.listener.connections.discard(self)
+        for side in (self._client, self._upstream):
+            if side.wire is not None:
+                side.wire.close()
+        if self._route is not None:
+            self._route.connections -= 1
+        self._release(failed=False)
+
+    def _dial(self) -> None:
+        route, now = self._route, self.context.loop.now
+        assert route is not None
+        while len(self._tried) < _MOST_ATTEMPTS:
+            endpoint = route.choose(now, self._tried)
+            if endpoint is None:
+                break
+            endpoint.in_flight += 1
+            self._endpoint = endpoint
+            try:
+                sock = dial(endpoint)
+            except OSError:
+                self._release(failed=True)
+                continue
+            endpoint.requests += 1
+            upstream = self._upstream.wire = Wire(self.context.loop, sock, self._upstream, connecting=True)
+            self.deadline = now + self.context.limits.connect_s
+            for data in self.early:
+                upstream.write(data)
+            self.early.clear()
+            return
+        route.refused += 1
+        self.close()
+
+    def _release(self, *, failed: bool) -> None:
+        endpoint = self._endpoint
+        if endpoint is None:
+            return
+        self._endpoint = None
+        endpoint.in_flight -= 1
+        if failed and self._route is not None:
+            self._tried.append(endpoint)
+            self._route.connect_failed(endpoint, self.context.loop.now)

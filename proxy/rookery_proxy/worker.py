@@ -1,0 +1,215 @@
+"""A worker process: serves the ports it is given from the table it is given, and counts.
+
+Runs one readiness loop and imports no gRPC. Invariant: it lives no longer than the supervising process.
+"""
+
+import argparse
+import errno
+import gc
+import logging
+import os
+import signal
+import socket
+
+from rookery.process import configure_log
+
+from rookery_proxy.balance import Context, Limits, LiveListener
+from rookery_proxy.control import Applied, Change, Channel, Count, Drain, Listen, Message, Replace, Unlisten
+from rookery_proxy.detect import welcome
+from rookery_proxy.loop import IN, OUT, Loop
+from rookery_proxy.stats import Figures
+from rookery_proxy.table import advance, build
+from rookery_proxy.wire import Wire
+
+_ACCEPTS_AT_ONCE = 32
+_SWEEP_S = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class Acceptor:
+    """Takes the connections of one listening socket."""
+
+    def __init__(self, context: Context, sock: socket.socket, listener: LiveListener) -> None:
+        self._context = context
+        self.sock = sock
+        self.listener = listener
+        sock.setblocking(False)
+        self._spare = _spare_descriptor()
+        context.loop.watch(sock, IN, self)
+
+    def on_event(self, mask: int) -> None:  # noqa: ARG002
+        for _ in range(_ACCEPTS_AT_ONCE):
+            try:
+                sock, peer = self.sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._refuse_one()
+                    return
+                continue
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            welcome(self._context, self.listener, Wire(self._context.loop, sock, _NOBODY), peer[0])
+
+    def abort(self) -> None:
+        """An error with one connection does not end the port."""
+
+    def close(self) -> None:
+        """Takes what waits already, then listens no more."""
+        self.on_event(IN)
+        self._context.loop.discard(self.sock)
+
+    def _refuse_one(self) -> None:
+        """With no descriptor left, what waits would wake the loop for ever: one is let in and closed at once."""
+        if self._spare is not None:
+            os.close(self._spare)
+            try:
+                self.sock.accept()[0].close()
+                log.warning("no file descriptors left: a connection was refused (raise the limit of open files)")
+            except OSError:
+                pass
+        self._spare = _spare_descriptor()
+
+
+class _Nobody:
+    """Owns a wire until `welcome` has found its owner."""
+
+    def on_input(self) -> None: ...
+    def on_drained(self) -> None: ...
+    def on_lost(self) -> None: ...
+    def on_connected(self) -> None: ...
+    def on_refused(self, why: str) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
+class Worker:
+    def __init__(self, loop: Loop, channel: Channel, limits: Limits) -> None:
+        self._loop = loop
+        self._channel = channel
+        self._context = Context(loop, limits)
+        self._acceptors: dict[int, Acceptor] = {}
+        self._winding: list[LiveListener] = []  # ports that are gone, with connections left
+        loop.watch(channel.sock, IN, self)
+        loop.every(_SWEEP_S, self._sweep)
+
+    def on_event(self, mask: int) -> None:
+        if mask & OUT:
+            self._channel.flush()
+        if mask & ~OUT:
+            for message in self._channel.receive():
+                self._obey(message)
+        if self._channel.closed:
+            self._loop.stop()
+            return
+        self._loop.change(self._channel.sock.fileno(), IN | OUT if self._channel.waiting else IN)
+
+    def abort(self) -> None:
+        self._loop.stop()
+
+    def _obey(self, message: Message) -> None:
+        balance = self._context.balance
+        match message:
+            case Replace(table=table):
+                self._apply_listeners_of(dict(balance.listeners))
+                balance.apply(build(table))
+                self._channel.send(Applied(version=table.version))
+            case Change(from_version=before, to_version=after, puts=puts, removes=removes):
+                self._apply_listeners_of(dict(balance.listeners))
+                balance.apply(advance(balance.table, before, after, puts, removes))
+                self._channel.send(Applied(version=after))
+            case Listen(port=port):
+                sock = self._channel.take_socket()
+                listener = balance.listeners.get(port)
+                if listener is None:
+                    sock.close()
+                    return
+                if port in self._acceptors:
+                    self._acceptors.pop(port).close()
+                self._acceptors[port] = Acceptor(self._context, sock, listener)
+            case Unlisten(port=port):
+                acceptor = self._acceptors.pop(port, None)
+                if acceptor is not None:
+                    acceptor.close()
+            case Count():
+                self._channel.send(self._figures())
+            case Drain(timeout_s=timeout_s):
+                self._drain(timeout_s)
+            case _:
+                log.error("a message that is not for workers: %r", message)
+
+    def _apply_listeners_of(self, before: dict[int, LiveListener]) -> None:
+        """Remembers the ports of the table before, whose connections may outlive them."""
+        known = {id(listener) for listener in self._winding}
+        self._winding += [listener for listener in before.values() if id(listener) not in known]
+
+    def _figures(self) -> Figures:
+        balance = self._context.balance
+        return Figures(
+            version=balance.table.version,
+            endpoints=balance.endpoint_stats(),
+            routes=balance.route_stats(),
+            connections=sum(len(listener.connections) for listener in self._listeners()),
+        )
+
+    def _listeners(self) -> list[LiveListener]:
+        live = list(self._context.balance.listeners.values())
+        known = {id(listener) for listener in live}
+        self._winding = [listener for listener in self._winding if listener.connections and id(listener) not in known]
+        return live + self._winding
+
+    def _sweep(self) -> None:
+        now = self._loop.now
+        for listener in self._listeners():
+            for connection in [c for c in listener.connections if c.deadline < now]:
+                connection.expire()
+        self._context.balance.close_idle(now - self._context.limits.upstream_idle_s)
+
+    def _drain(self, timeout_s: float) -> None:
+        self._context.draining = True
+        for acceptor in self._acceptors.values():
+            acceptor.close()
+        self._acceptors.clear()
+        self._loop.after(timeout_s, self._loop.stop)
+        self._end_when_idle()
+
+    def _end_when_idle(self) -> None:
+        left = [connection for listener in self._listeners() for connection in listener.connections]
+        if not left:
+            self._loop.stop()
+            return
+        for connection in left:
+            connection.wind_down()
+        self._loop.after(0.05, self._end_when_idle)
+
+
+def _spare_descriptor() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="rookery-proxy-worker", description="A worker process of rookery-proxy, which starts it."
+    )
+    parser.add_argument("--control", type=int, required=True, help="descriptor of the socket to the supervising process")
+    parser.add_argument("--log-level", default="info")
+    options = parser.parse_args()
+    configure_log("proxy", level=options.log_level)
+    # Signals of the terminal go to the whole group; when to end is the supervising process's word.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    loop = Loop()
+    Worker(loop, Channel(socket.socket(fileno=options.control)), Limits())
+    gc.collect()
+    gc.freeze()
+    loop.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""A RoutingService on loopback that a test scripts: it sends tables and deltas, and records what proxies acknowledge and report."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from rookery.channel import listen, server
+from rookery.model import EndpointStats, Route, RouteTable
+from rookery.v1.routing_pb2 import ProxyMessage, RouteDelta, RoutingMessage, RoutingWelcome
+from rookery.v1.routing_pb2_grpc import RoutingServiceServicer, add_RoutingServiceServicer_to_server
+from rookery.wire import decode, encode
+
+
+class FakeRouting(RoutingServiceServicer):
+    """Serves one table to whoever follows. Use as `async with FakeRouting() as routing`."""
+
+    def __init__(self, *, port: int = 0, report_s: float = 0.05) -> None:
+        self.table = RouteTable()
+        self.report_s = report_s
+        self.address = f"127.0.0.1:{port}"
+        self.hellos: list[Any] = []
+        self.acknowledged = -1
+        self.listener_errors: list[tuple[int, str]] = []
+        self.reports: list[Any] = []
+        self._streams: list[asyncio.Queue[RoutingMessage | None]] = []
+        self._heard = asyncio.Condition()
+        self._server: grpc.aio.Server | None = None
+
+    async def __aenter__(self) -> "FakeRouting":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        self._server = server()
+        add_RoutingServiceServicer_to_server(self, self._server)
+        self.address = f"127.0.0.1:{listen(self._server, self.address)}"
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Goes away as a killed manager does."""
+        assert self._server is not None
+        for queue in self._streams:
+            queue.put_nowait(None)
+        await self._server.stop(None)
+
+    def send(self, message: RoutingMessage) -> None:
+        for queue in self._streams:
+            queue.put_nowait(message)
+
+    def put_table(self, *routes: Route, version: int | None = None) -> int:
+        """Makes these all the routes there are, and sends the whole table."""
+        self.table = RouteTable(version=version or self.table.version + 1, routes=routes)
+        self.send(RoutingMessage(table=encode(self.table)))
+        return self.table.version
+
+    def put_route(self, *routes: Route, removes: tuple[str, ...] = ()) -> int:
+        """Changes routes by a delta."""
+        before = self.table.version
+        held = {route.id: route for route in self.table.routes if route.id not in removes}
+        held.update({route.id: route for route in routes})
+        self.table = RouteTable(version=before + 1, routes=tuple(held.values()))
+        puts = [encode(route) for route in routes]
+        self.send(RoutingMessage(delta=RouteDelta(from_version=before, to_version=before + 1, puts=puts, removes=removes)))
+        return self.table.version
+
+    async def wait_acknowledged(self, version: int) -> None:
+        await self.wait(lambda: self.acknowledged >= version, f"version {version} acknowledged")
+
+    async def wait(self, condition: Any, what: str, timeout_s: float = 20.0) -> None:
+        """Waits until something that proxies said makes the condition true."""
+        async with self._heard:
+            try:
+                await asyncio.wait_for(self._heard.wait_for(condition), timeout_s)
+            except TimeoutError:
+                raise AssertionError(f"not within {timeout_s} s: {what}") from None
+
+    def stats(self, replica_id: str) -> EndpointStats | None:
+        """What the latest report says of a replica."""
+        if not self.reports:
+            return None
+        return next((decode(EndpointStats, e) for e in self.reports[-1].endpoints if e.replica_id == replica_id), None)
+
+    async def Follow(self, request_iterator: AsyncIterator[ProxyMessage], context: Any) -> AsyncIterator[RoutingMessage]:  # type: ignore[override]  # noqa: ARG002
+        queue: asyncio.Queue[RoutingMessage | None] = asyncio.Queue(maxsize=1000)
+        hello = await anext(request_iterator)
+        await self._hear(hello)
+        yield RoutingMessage(welcome=RoutingWelcome(report_s=self.report_s, lease_s=3.0, manager_version="fake"))
+        if hello.hello.version != self.table.version:
+            yield RoutingMessage(table=encode(self.table))
+        self._streams.append(queue)
+        listening = asyncio.create_task(self._listen(request_iterator))
+        try:
+            while (message := await queue.get()) is not None:
+                yield message
+        finally:
+            self._streams.remove(queue)
+            listening.cancel()
+
+    async def _listen(self, messages: AsyncIterator[ProxyMessage]) -> None:
+        async for message in messages:
+            await self._hear(message)
+
+    async def _hear(self, message: ProxyMessage) -> None:
+        async with self._heard:
+            match message.WhichOneof("kind"):
+                case "hello":
+                    self.hellos.append(message.hello)
+                case "acknowledge":
+                    self.acknowledged = message.acknowledge.version
+                    self.listener_errors = [(e.port, e.why) for e in message.acknowledge.listener_errors]
+                case "report":
+                    self.reports.append(message.report)
+            self._heard.notify_all()
