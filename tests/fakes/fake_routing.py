@@ -1,11 +1,10 @@
-"""A RoutingService on loopback that a test scripts: it sends tables and deltas, and records what proxies acknowledge and report."""
+"""A RoutingService on loopback that a test scripts: it sends tables and deltas, and records what proxies say."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-
 from rookery.channel import listen, server
 from rookery.model import EndpointStats, Route, RouteTable
 from rookery.v1.routing_pb2 import ProxyMessage, RouteDelta, RoutingMessage, RoutingWelcome
