@@ -9,7 +9,7 @@ from answer import serve, whoami
 STORE = os.environ.get("STORE_URL", "http://store:8000/store")
 
 
-def answer(method: str, path: str) -> tuple[int, dict[str, object]]:
+def answer(_method: str, path: str) -> tuple[int, dict[str, object]]:
     if path == "/api/health":
         return 200, {"healthy": True}
     try:

@@ -28,7 +28,7 @@ def increment() -> int:
         return count
 
 
-def answer(method: str, path: str) -> tuple[int, dict[str, object]]:
+def answer(method: str, _path: str) -> tuple[int, dict[str, object]]:
     return 200, {**whoami(), "count": increment() if method == "POST" else read()}
 
 

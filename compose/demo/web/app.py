@@ -20,7 +20,7 @@ def ask_api() -> object:
     return None
 
 
-def answer(method: str, path: str) -> tuple[int, dict[str, object]]:
+def answer(_method: str, path: str) -> tuple[int, dict[str, object]]:
     if path == "/health":
         return 200, {"healthy": True}
     return 200, {**whoami(), "api": ask_api()}
