@@ -45,6 +45,7 @@ class Follower:
         self._all_wanted = False  # a delta did not fit: ask for the whole table
         self._welcomed = False
         self._report_now = asyncio.Event()
+        self._speaking = asyncio.Lock()
 
     async def run(self) -> None:
         """Follows the manager until cancelled."""
@@ -101,6 +102,8 @@ class Follower:
         async with asyncio.TaskGroup() as group:
             reports = group.create_task(self._report(stream, first.welcome.report_s or 1.0))
             errors = group.create_task(self._acknowledge_errors(stream))
+            if version:
+                await self._acknowledge(stream)  # an acknowledgement may have been lost with the last connection
             try:
                 await self._take(stream)
             finally:
@@ -132,8 +135,12 @@ class Follower:
     async def _acknowledge(self, stream: "Stream") -> None:
         version = self._supervisor.table.version
         errors = [encode(error) for error in self._supervisor.listener_errors()]
-        async with asyncio.timeout(_SEND_S):
-            await stream.write(ProxyMessage(acknowledge=RouteAcknowledge(version=version, listener_errors=errors)))
+        await self._say(stream, ProxyMessage(acknowledge=RouteAcknowledge(version=version, listener_errors=errors)))
+
+    async def _say(self, stream: "Stream", message: ProxyMessage) -> None:
+        """Sends a message; a stream takes one at a time."""
+        async with asyncio.timeout(_SEND_S), self._speaking:
+            await stream.write(message)
 
     async def _acknowledge_errors(self, stream: "Stream") -> None:
         """Says again what can't be served whenever that changes."""
@@ -146,8 +153,7 @@ class Follower:
         while True:
             self._report_now.clear()
             figures = await self._supervisor.figures()
-            async with asyncio.timeout(_SEND_S):
-                await stream.write(ProxyMessage(report=_report_of(figures)))
+            await self._say(stream, ProxyMessage(report=_report_of(figures)))
             leaving = any(stats.in_flight and not self._in_table(stats.route_id, stats.replica_id) for stats in figures.endpoints)
             try:
                 async with asyncio.timeout(min(interval_s, _DRAINING_REPORT_S) if leaving else interval_s):

@@ -89,9 +89,10 @@ class FakeRouting(RoutingServiceServicer):
         hello = await anext(request_iterator)
         await self._hear(hello)
         yield RoutingMessage(welcome=RoutingWelcome(report_s=self.report_s, lease_s=3.0, manager_version="fake"))
-        if hello.hello.version != self.table.version:
+        self._streams.append(queue)  # before anything else may run: what is sent from now on comes after this table
+        held = hello.hello.version == self.table.version
+        if not held:
             yield RoutingMessage(table=encode(self.table))
-        self._streams.append(queue)
         listening = asyncio.create_task(self._listen(request_iterator))
         try:
             while (message := await queue.get()) is not None:
