@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     Stream = grpc.aio.StreamStreamCall[ProxyMessage, RoutingMessage]
 
 
+class _Ended(Exception):
+    """The stream is over."""
+
+
 class Follower:
     def __init__(self, address: str, info: ProxyInfo, supervisor: Supervisor, disk: Disk) -> None:
         self._address = address
@@ -75,12 +79,14 @@ class Follower:
         except WireError as error:
             self._all_wanted = True
             return f"it sent a table that is none ({error})"
+        except _Ended as error:
+            return str(error)
         except TimeoutError:
             return "it does not answer"
         except grpc.aio.AioRpcError as error:
             return error.details() or error.code().name
         except ExceptionGroup as group:
-            known, others = group.split((Gap, WireError, TimeoutError, grpc.aio.AioRpcError))
+            known, others = group.split((Gap, WireError, TimeoutError, _Ended, grpc.aio.AioRpcError))
             if others is not None or known is None:
                 raise
             self._all_wanted |= known.subgroup((Gap, WireError)) is not None
@@ -93,7 +99,7 @@ class Follower:
     async def _session(self, stream: "Stream") -> None:
         version = 0 if self._all_wanted else self._supervisor.table.version
         async with asyncio.timeout(_WELCOME_S):
-            await stream.write(ProxyMessage(hello=ProxyHello(info=encode(self._info), version=version)))
+            await self._say(stream, ProxyMessage(hello=ProxyHello(info=encode(self._info), version=version)))
             first = await stream.read()
         if not isinstance(first, RoutingMessage) or first.WhichOneof("kind") != "welcome":
             return
@@ -140,7 +146,10 @@ class Follower:
     async def _say(self, stream: "Stream", message: ProxyMessage) -> None:
         """Sends a message; a stream takes one at a time."""
         async with asyncio.timeout(_SEND_S), self._speaking:
-            await stream.write(message)
+            try:
+                await stream.write(message)
+            except asyncio.InvalidStateError as error:  # what grpc.aio raises for a stream that is over already
+                raise _Ended("it ended the connection") from error
 
     async def _acknowledge_errors(self, stream: "Stream") -> None:
         """Says again what can't be served whenever that changes."""
