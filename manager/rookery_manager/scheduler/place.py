@@ -1,0 +1,178 @@
+"""Placing replicas in batches, and telling node by node why.
+
+Invariant: a batch gives what its requests would give one by one, each seeing the placements before it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from rookery.model import Availability, NodeId, NodeState, NodeVerdict, Score, ServiceSpec
+
+from rookery_manager.scheduler.answers import Placed, Refused, Request
+from rookery_manager.scheduler.filters import Filter, Reason, Unfit, summary
+from rookery_manager.scheduler.ranking import Branch, Leaf, Spread, tree
+from rookery_manager.scheduler.room import Ask, Room
+from rookery_manager.scheduler.usage import NodeView
+
+
+def place(requests: Sequence[Request], nodes: Mapping[NodeId, NodeView]) -> tuple[Placed | Refused, ...]:
+    """An answer for each request, in their order; later ones see what earlier ones took."""
+    rooms = {node_id: Room(view) for node_id, view in nodes.items()}
+    groups = _Groups(rooms)
+    answers: list[Placed | Refused] = []
+    for request in requests:
+        group = groups.of(request)
+        room = group.choose(request)
+        if room is None:
+            answers.append(Refused(replica_id=request.replica_id, why=group.refusal(request)))
+            continue
+        scores = group.scores(room, request)
+        answers.append(
+            Placed(replica_id=request.replica_id, node_id=room.node.id, why=_why(room, request, scores), scores=scores)
+        )
+        groups.add(room, request, group.ask)
+    return tuple(answers)
+
+
+def explain(request: Request, nodes: Mapping[NodeId, NodeView]) -> tuple[NodeVerdict, ...]:
+    """What each node is for the replica, best first, those that do not fit at the end; `chosen` is the one that `place` takes."""
+    rooms = {node_id: Room(view) for node_id, view in nodes.items()}
+    group = _Group(request, rooms)
+    chosen = group.choose(request)
+    fitting: list[tuple[tuple[float, ...], NodeVerdict]] = []
+    others: list[NodeVerdict] = []
+    for room in sorted(rooms.values(), key=lambda room: (room.node.name, room.node.id)):
+        unfit = group.unfit(room, request)
+        if unfit is not None:
+            others.append(NodeVerdict(node_id=room.node.id, node_name=room.node.name, fits=False, why=unfit.why))
+            continue
+        scores = group.scores(room, request)
+        verdict = NodeVerdict(
+            node_id=room.node.id,
+            node_name=room.node.name,
+            fits=True,
+            why=_why(room, request, scores),
+            scores=scores,
+            chosen=room is chosen,
+        )
+        fitting.append((tuple(score.value for score in scores), verdict))
+    fitting.sort(key=lambda scored: scored[0])
+    return (*(verdict for _, verdict in fitting), *others)
+
+
+def eligible(spec: ServiceSpec, node_view: NodeView) -> str | None:
+    """Why a global service gets no replica on the node; None where it gets one.
+
+    What passes (an engine that is away, a full disk) is no reason, since replicas that are there would have to go.
+    """
+    unfit = Filter(Ask(None, spec)).unfit(Room(node_view), lasting_only=True)
+    return None if unfit is None else unfit.why
+
+
+class _Group:
+    """The requests of one spec, service and set of excluded nodes: their filter, and their order of the nodes."""
+
+    def __init__(self, first: Request, rooms: Mapping[NodeId, Room]) -> None:
+        self.spec, self._rooms = first.spec, rooms
+        self.ask = Ask(first.key, first.spec)
+        self._filter = Filter(self.ask)
+        taking = (r for r in rooms.values() if r.node.state is NodeState.READY and r.node.availability is Availability.ACTIVE)
+        self._spread = Spread(first.spec.placement.preferences, self.ask, taking)
+        self.exclude = first.exclude
+        self._tree: Branch | None = None  # a pinned replica needs none
+        self._homes: dict[int, list[Room]] = {}
+        self._refusal: str | None = None
+
+    def choose(self, request: Request) -> Room | None:
+        if request.pinned is not None:
+            return next((room for room in self._pinned(request) if self.unfit(room, request) is None), None)
+        if self._tree is None:
+            self._plant(request)
+        assert self._tree is not None
+        best = self._tree.peek()
+        if best is None:
+            return None
+        # The heaps count the replica that this one replaces; where that one is, it does not count.
+        homes = [room for room in self._homes.get(request.slot, ()) if self.unfit(room, request) is None]
+        return min([best[1], *homes], key=lambda room: self._order(room, request)) if homes else best[1]
+
+    def unfit(self, room: Room, request: Request) -> Unfit | None:
+        if request.pinned is not None and room.node.id != request.pinned:
+            return Unfit(reason=Reason.EXCLUDED, why="the replica belongs on another node")
+        if room.node.id in self.exclude:
+            return Unfit(reason=Reason.EXCLUDED, why="it is not to be used for this replica")
+        return self._filter.unfit(room)
+
+    def scores(self, room: Room, request: Request) -> tuple[Score, ...]:
+        return self._spread.scores(room, self.ask, less=int(request.slot in room.slots(request.key)))
+
+    def refusal(self, request: Request) -> str:
+        """Why no node takes it: once refused, a spec is refused for the rest of the batch."""
+        if request.pinned is not None:
+            unfits = [self.unfit(room, request) for room in self._pinned(request)]
+            whys = [unfit.why for unfit in unfits if unfit is not None]
+            return f"its node can't take it: {whys[0]}" if whys else "its node is gone"
+        if self._refusal is None:
+            unfits = [self.unfit(room, request) for room in self._rooms.values()]
+            self._refusal = summary([unfit for unfit in unfits if unfit is not None], self.ask)
+        return self._refusal
+
+    def added(self, room: Room) -> None:
+        self._spread.add(room, 1)
+
+    def _plant(self, request: Request) -> None:
+        fitting = [room for room in self._rooms.values() if self.unfit(room, request) is None]
+        self._tree = tree((Leaf(room, self.ask, self._filter) for room in fitting), self._spread)
+        for room in fitting:
+            for slot in room.slots(request.key):
+                self._homes.setdefault(slot, []).append(room)
+
+    def _order(self, room: Room, request: Request) -> tuple[tuple[float, ...], str, str]:
+        return tuple(score.value for score in self.scores(room, request)), room.node.name, room.node.id
+
+    def _pinned(self, request: Request) -> list[Room]:
+        room = self._rooms.get(request.pinned) if request.pinned is not None else None
+        return [] if room is None else [room]
+
+
+class _Groups:
+    def __init__(self, rooms: Mapping[NodeId, Room]) -> None:
+        self._rooms = rooms
+        self._of_service: dict[str, list[_Group]] = {}
+        self._found: dict[tuple[str, int, frozenset[NodeId]], _Group] = {}
+
+    def of(self, request: Request) -> _Group:
+        """The request's group; equal specs are one even if they are two objects."""
+        identity = (request.key, id(request.spec), request.exclude)
+        group = self._found.get(identity)
+        if group is None:
+            known = self._of_service.setdefault(request.key, [])
+            group = next((g for g in known if g.exclude == request.exclude and g.spec == request.spec), None)
+            if group is None:
+                group = _Group(request, self._rooms)
+                known.append(group)
+            self._found[identity] = group
+        return group
+
+    def add(self, room: Room, request: Request, ask: Ask) -> None:
+        room.add(request, ask)
+        for group in self._of_service[request.key]:
+            group.added(room)
+
+
+def _why(room: Room, request: Request, scores: Sequence[Score]) -> str:
+    """`n2 has 0 replicas of shop/web and 3 in all`, and what else decides where it does."""
+    if request.pinned is not None:
+        return f"{request.key} runs on every node that fits"
+    failures, *spread, own, _, everything = scores
+    failed = [f"failed {_times(failures.value)} with {request.key} lately"] if failures.value else []
+    groups = [f"{score.name.removeprefix('replicas in ')} has {score.value:.0f}" for score in spread]
+    has = f"has {_count(own.value, 'replica')} of {request.key} and {everything.value:.0f} in all"
+    return f"{room.node.name} " + ", ".join([has, *groups, *failed])
+
+
+def _count(value: float, noun: str) -> str:
+    return f"{value:.0f} {noun}" + ("" if value == 1 else "s")
+
+
+def _times(value: float) -> str:
+    return "once" if value == 1 else f"{value:.0f} times"
