@@ -27,7 +27,8 @@ def service_status(
     alive = [replica for replica in replicas if not replica.ended]
     current = [replica for replica in replicas if _is_current(replica, service, specs)]
     ready = [replica for replica in alive if replica.state is ReplicaState.RUNNING and replica.ready]
-    updated = [replica for replica in ready if replica in current]
+    current_ids = frozenset(replica.id for replica in current)
+    updated = [replica for replica in ready if replica.id in current_ids]
     if isinstance(spec.mode, ReplicatedJob | GlobalJob):
         done = {replica.slot or replica.node_id for replica in current if _completed(replica)}
         converged = not alive and (service.removing or len(done) >= wanted)
@@ -90,7 +91,9 @@ _TELLING = (  # the states by how much they say of why a service is not there ye
 def _why(service: Service, wanted: int, alive: Sequence[Replica], updated: Sequence[Replica], current: Sequence[Replica]) -> str:
     if service.removing:
         return f"it is being removed: {_count(len(alive), 'replica')} to stop" if alive else "it is being removed"
-    waiting = [replica for replica in alive if replica in current and replica not in updated]
+    current_ids = frozenset(replica.id for replica in current)
+    updated_ids = frozenset(replica.id for replica in updated)
+    waiting = [replica for replica in alive if replica.id in current_ids and replica.id not in updated_ids]
     restarting = [replica for replica in waiting if replica.restarts and replica.state in _TELLING]
     if restarting:
         return _told(restarting)
@@ -106,11 +109,11 @@ def _why(service: Service, wanted: int, alive: Sequence[Replica], updated: Seque
         coming = sum(replica.state in _TELLING for replica in waiting)
         if coming:
             return f"{_count(coming, 'replica')} to start"
-        stale = [replica for replica in alive if replica not in current]
+        stale = [replica for replica in alive if replica.id not in current_ids]
         if stale:
             return f"{_count(wanted - len(updated), 'replica')} to be replaced by revision {service.revision}"
         return f"{_count(wanted - len(updated), 'replica')} to be created" if wanted else "no replica is left to start"
-    left = [replica for replica in alive if replica not in updated]
+    left = [replica for replica in alive if replica.id not in updated_ids]
     if left:
         return f"{_count(len(left), 'replica')} to stop ({left[0].name} is {left[0].state})"
     return f"{_count(len(updated) - wanted, 'replica')} more than wanted"

@@ -1,0 +1,155 @@
+"""Apply, Plan and RemoveApp."""
+
+import itertools
+from collections.abc import Mapping
+
+from rookery.model import AppSpec, ChangeKind, FileContent, FileKind, Global, GlobalJob, ServiceSpec
+from rookery.model.ids import service_key
+from rookery.v1 import control_pb2, types_pb2
+from rookery.wire import WireError, decode, encode
+
+from rookery_manager.api.committing import Proposal, checked_actor, commit
+from rookery_manager.api.errors import faulty, impossible_now
+from rookery_manager.api.find import find_app, services_of
+from rookery_manager.api.needs import Api
+from rookery_manager.api.placing import NewReplicas, parse_constraint, place_new
+from rookery_manager.planners.apply import ApplyPlan, AppRecords, FileName, plan_apply
+from rookery_manager.planners.apply import remove_app as plan_removal
+from rookery_manager.planners.ports import foreign_clashes
+from rookery_manager.planners.validate import app_faults
+from rookery_manager.records import app_key, put, revision_key, service_record_key
+from rookery_manager.store import Condition
+
+
+async def apply(api: Api, request: control_pb2.ApplyRequest) -> control_pb2.ApplyResponse:
+    spec = _decode_spec(request.app)
+    async with api.applying:
+        stored = await _stored_files(api, spec)
+
+        def propose() -> Proposal[ApplyPlan]:
+            plan, conditions = _plan(api, spec, stored, request)
+            writes = [put(write.record, write.why, app=spec.name) for write in plan.writes]
+            return Proposal(answer=plan, writes=writes, conditions=conditions)
+
+        plan, revision = await commit(api, propose, request.actor)
+    changes = [encode(change) for change in plan.changes]
+    return control_pb2.ApplyResponse(app=spec.name, changes=changes, revision=revision)
+
+
+async def plan(api: Api, request: control_pb2.ApplyRequest) -> control_pb2.PlanResponse:
+    spec = _decode_spec(request.app)
+    planned, _ = _plan(api, spec, await _stored_files(api, spec), request)
+    wanted = {service.name: service for service in spec.services}
+    new: list[NewReplicas] = []
+    for change in planned.changes:
+        key = service_key(spec.name, change.service)
+        if change.kind is ChangeKind.REMOVE:
+            continue
+        service = wanted[change.service]
+        replaced = change.kind in (ChangeKind.CREATE, ChangeKind.UPDATE)
+        there = [replica for replica in api.state.replicas_of(key).values() if not replica.ended]
+        slots = [0] if isinstance(service.mode, Global | GlobalJob) else list(range(1, change.replicas + 1))
+        if not replaced:
+            taken = {replica.slot for replica in there}
+            slots = [slot for slot in slots if slot not in taken]
+        gone = frozenset(replica.id for replica in there) if replaced else frozenset()
+        if slots:
+            new.append(NewReplicas(key=key, spec=service, slots=tuple(slots), instead_of=gone))
+    gone_services = [c.service for c in planned.changes if c.kind is ChangeKind.REMOVE]
+    leaving = frozenset(
+        itertools.chain.from_iterable(api.state.replicas_of(service_key(spec.name, name)) for name in gone_services)
+    )
+    return control_pb2.PlanResponse(
+        app=spec.name,
+        changes=[encode(change) for change in planned.changes],
+        placements=[encode(placed) for placed in place_new(api.state, new, leaving=leaving)],
+    )
+
+
+async def remove_app(api: Api, request: control_pb2.RemoveAppRequest) -> control_pb2.RemoveAppResponse:
+    def propose() -> Proposal[None]:
+        find_app(api.state, request.app)
+        records = _records(api, request.app, frozenset())
+        writes = [put(write.record, write.why) for write in plan_removal(records, now=api.clock())]
+        return Proposal(answer=None, writes=writes, conditions=_conditions(api, request.app, records))
+
+    _, revision = await commit(api, propose, request.actor)
+    return control_pb2.RemoveAppResponse(revision=revision)
+
+
+def _plan(
+    api: Api, spec: AppSpec, stored: frozenset[FileName], request: control_pb2.ApplyRequest
+) -> tuple[ApplyPlan, list[Condition]]:
+    """The plan on the state as it is, and the conditions under which it holds."""
+    records = _records(api, spec.name, stored)
+    staying = {name for name, service in records.services.items() if not service.removing and not request.prune}
+    faults = list(app_faults(spec, others=staying, stored=stored, parse_constraint=parse_constraint))
+    if faults:
+        raise faulty(faults)
+    clashes = list(foreign_clashes(spec, _others(api, spec, staying).items()))
+    if clashes:
+        raise impossible_now("\n".join(clashes))
+    actor = checked_actor(request.actor)
+    planned = plan_apply(spec, records, now=api.clock(), actor=actor, prune=request.prune)
+    return planned, _conditions(api, spec.name, records)
+
+
+def _records(api: Api, app: str, stored: frozenset[FileName]) -> AppRecords:
+    services = {service.name: service for service in services_of(api.state, app)} if app else {}
+    prefix = f"{app}/"
+    revisions = {key.removeprefix(prefix): found for key, found in api.state.revisions.items() if key.startswith(prefix)}
+    return AppRecords(app=api.state.apps.get(app), services=services, revisions=revisions, files=stored)
+
+
+def _conditions(api: Api, app: str, records: AppRecords) -> list[Condition]:
+    """That the app and its services are as they were read, and that no one else takes the next revision's number."""
+    keys = [app_key(app)]
+    keys += [service_record_key(app, name) for name in records.services]
+    keys += [revision_key(app, name, max(found, default=0) + 1) for name, found in records.revisions.items()]
+    return [api.state.condition(key) for key in keys]
+
+
+def _others(api: Api, spec: AppSpec, staying: set[str]) -> Mapping[str, ServiceSpec]:
+    """The specs of all services that may hold a port the app wants: other apps', and its own that the spec leaves alone."""
+    named = {service.name for service in spec.services}
+    found: dict[str, ServiceSpec] = {}
+    for key, service in api.state.services.items():
+        own = service.app == spec.name
+        if service.removing or (own and (service.name in named or service.name not in staying)):
+            continue
+        revision = api.state.revision_of(key, service.revision)
+        if revision is not None:
+            found[key] = revision.spec
+    return found
+
+
+async def _stored_files(api: Api, spec: AppSpec) -> frozenset[FileName]:
+    """Which contents are stored of the files that the spec mounts."""
+    if not any(service.container.files for service in spec.services):
+        return frozenset()
+    snapshot = await api.store.snapshot(f"files/{spec.name}/")
+    found = set()
+    for key in snapshot.entries:
+        kind, name, digest = key.split("/")[2:5]
+        found.add((FileKind(kind), name, digest))
+    return frozenset(found)
+
+
+def _decode_spec(message: types_pb2.AppSpec) -> AppSpec:
+    """The spec, or all that is no value of the model, each with its path."""
+    services: list[ServiceSpec] = []
+    files: list[FileContent] = []
+    faults: list[str] = []
+    for index, service in enumerate(message.services):
+        try:
+            services.append(decode(ServiceSpec, service))
+        except WireError as error:
+            faults.append(f"services[{index}]: {error}")
+    for index, file in enumerate(message.files):
+        try:
+            files.append(decode(FileContent, file))
+        except WireError as error:
+            faults.append(f"files[{index}]: {error}")
+    if faults:
+        raise faulty(faults)
+    return AppSpec(name=message.name, services=tuple(services), files=tuple(files))

@@ -1,0 +1,127 @@
+"""Changes of the store as events: who did what to which thing, and why. And ListEvents.
+
+Invariant: a write without a why is no event; it is part of another write that has one.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from rookery.model import Event, Node, Replica
+from rookery.v1 import control_pb2
+from rookery.wire import WireError, encode
+
+from rookery_manager.api.errors import invalid
+from rookery_manager.api.needs import Api
+from rookery_manager.records import Record, parse
+from rookery_manager.store import Change, Store
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 10_000
+MAX_LOOK_BACK = 200_000  # changes that a search goes through at most
+
+_KINDS = {"apps": "app", "services": "service", "revisions": "revision", "replicas": "replica", "nodes": "node"}
+
+
+async def list_events(api: Api, request: control_pb2.ListEventsRequest) -> control_pb2.ListEventsResponse:
+    if not 0 <= request.limit <= MAX_LIMIT:
+        raise invalid(f"limit: {request.limit} is not between 0 and {MAX_LIMIT}")
+    if request.after_revision < 0:
+        raise invalid(f"after_revision: {request.after_revision} is negative")
+    limit = request.limit or DEFAULT_LIMIT
+    found = await events_of(api.store, request.subject, after=request.after_revision, limit=limit)
+    return control_pb2.ListEventsResponse(events=[encode(event) for event in found])
+
+
+async def events_of(store: Store, subject: str, *, after: int = 0, limit: int = DEFAULT_LIMIT) -> tuple[Event, ...]:
+    """The newest events of an app, service, replica or node (all, where the subject is empty), oldest first."""
+    if not subject:
+        return await _search(store, "", _is_any, after=after, limit=limit)
+    app, slash, rest = subject.partition("/")
+    if slash:
+        service, dot, _ = rest.partition(".")
+        if dot:
+            prefixes = [(f"replicas/{app}/{service}/", lambda event: event.subject == subject)]
+        else:
+            prefixes = [(f"{kind}/{app}/{service}", _is_of(subject)) for kind in ("services", "revisions", "replicas")]
+    else:
+        named: Callable[[Event], bool] = lambda event: event.subject == subject or event.id.startswith(subject)  # noqa: E731
+        prefixes = [("nodes/", named), (f"apps/{app}", _is_of(subject))]
+        prefixes += [(f"{kind}/{app}/", _is_of(subject)) for kind in ("services", "revisions", "replicas")]
+        if len(subject) >= 4 and all(c in "0123456789abcdef-" for c in subject):
+            prefixes.append(("replicas/", lambda event: event.id.startswith(subject)))
+    found: dict[tuple[int, str, str], Event] = {}
+    for prefix, wanted in prefixes:
+        for event in await _search(store, prefix, wanted, after=after, limit=limit):
+            found.setdefault((event.revision, event.kind, event.id or event.subject), event)
+    return tuple(sorted(found.values(), key=lambda event: event.revision)[-limit:])
+
+
+def _is_any(event: Event) -> bool:  # noqa: ARG001 (one of several filters)
+    return True
+
+
+def _is_of(subject: str) -> Callable[[Event], bool]:
+    """Whether an event is of the subject itself or of something in it: `shop/web.3` is in `shop/web` and in `shop`."""
+    return lambda event: event.subject == subject or event.subject.startswith((f"{subject}/", f"{subject}."))
+
+
+async def _search(store: Store, prefix: str, wanted: Callable[[Event], bool], *, after: int, limit: int) -> tuple[Event, ...]:
+    """The newest events under the prefix. Most changes are events, so that few are asked for twice."""
+    look_back = 2 * limit
+    while True:
+        changes = await store.history(prefix, after=after, limit=look_back)
+        found = [event for event in await to_events(store, changes) if wanted(event)]
+        if len(found) >= limit or len(changes) < look_back or look_back >= MAX_LOOK_BACK:
+            return tuple(found[-limit:])
+        look_back *= 4
+
+
+async def to_events(store: Store, changes: Sequence[Change]) -> list[Event]:
+    return [await _event(store, change) for change in changes if change.why and _kind(change.key)]
+
+
+async def _event(store: Store, change: Change) -> Event:
+    record = read(change)
+    if record is None:
+        record = await _before(store, change)
+    return Event(
+        revision=change.revision,
+        at=change.at,
+        actor=change.actor,
+        kind=_kind(change.key),
+        subject=subject_of(change.key, record),
+        why=change.why,
+        id=record.id if isinstance(record, Replica | Node) else "",
+    )
+
+
+async def _before(store: Store, change: Change) -> Record | None:
+    """What was deleted: a delete does not say, but the write before it does."""
+    earlier: Iterable[Change] = await store.history(change.key, after=0, limit=50)
+    values = [old for old in earlier if old.key == change.key and old.revision < change.revision and old.value is not None]
+    return read(values[-1]) if values else None
+
+
+def read(change: Change) -> Record | None:
+    """The record that a change wrote; None for a delete, and for what can't be read."""
+    try:
+        return parse(change.key, change.value) if change.value is not None else None
+    except WireError:
+        return None
+
+
+def subject_of(key: str, record: Record | None) -> str:
+    """What people call the thing: `shop/web.3`, `n2`; where its record is gone, what its key says."""
+    if isinstance(record, Replica | Node):
+        return record.name
+    parts = key.split("/")
+    match parts[0]:
+        case "apps" | "nodes":
+            return parts[1]
+        case "replicas":
+            return f"{parts[1]}/{parts[2]}.{parts[3][:8]}"
+        case _:
+            return "/".join(parts[1:3])
+
+
+def _kind(key: str) -> str:
+    return _KINDS.get(key.partition("/")[0], "")

@@ -1,0 +1,109 @@
+"""Apps and services: ListApps, GetApp, ListServices, GetService, Scale."""
+
+import dataclasses
+
+from rookery.model import (
+    App,
+    AppStatus,
+    Global,
+    GlobalJob,
+    Service,
+    ServiceDetail,
+    ServiceKey,
+    ServiceStatus,
+)
+from rookery.v1 import control_pb2
+from rookery.wire import encode
+
+from rookery_manager.api.committing import Proposal, commit
+from rookery_manager.api.errors import impossible_now, invalid
+from rookery_manager.api.find import find_app, find_service, services_of, spec_of
+from rookery_manager.api.needs import Api
+from rookery_manager.api.placing import count_eligible
+from rookery_manager.planners.status import service_status
+from rookery_manager.planners.validate import MAX_REPLICAS
+from rookery_manager.records import put
+from rookery_manager.state import State
+
+
+def status_of_service(state: State, service: Service) -> ServiceStatus | None:
+    """None where the wanted revision is missing, as between two steps of a removal."""
+    specs = {number: revision.spec for number, revision in state.revisions.get(service.key, {}).items()}
+    spec = specs.get(service.revision)
+    if spec is None:
+        return None
+    eligible = count_eligible(state, service.key, spec) if isinstance(spec.mode, Global | GlobalJob) else 0
+    return service_status(service, specs, tuple(state.replicas_of(service.key).values()), eligible=eligible)
+
+
+def statuses(state: State, app: str) -> tuple[ServiceStatus, ...]:
+    """Of an app's services, or of all where `app` is empty."""
+    found = (status_of_service(state, service) for service in services_of(state, app))
+    return tuple(status for status in found if status is not None)
+
+
+def app_status(state: State, app: App) -> AppStatus:
+    services = statuses(state, app.name)
+    return AppStatus(app=app, services=services, converged=not app.removing and all(status.converged for status in services))
+
+
+async def list_apps(api: Api, request: control_pb2.ListAppsRequest) -> control_pb2.ListAppsResponse:  # noqa: ARG001
+    found = [app_status(api.state, api.state.apps[name]) for name in sorted(api.state.apps)]
+    return control_pb2.ListAppsResponse(apps=[encode(status) for status in found])
+
+
+async def get_app(api: Api, request: control_pb2.GetAppRequest) -> control_pb2.AppStatus:
+    message: control_pb2.AppStatus = encode(app_status(api.state, find_app(api.state, request.app)))
+    return message
+
+
+async def list_services(api: Api, request: control_pb2.ListServicesRequest) -> control_pb2.ListServicesResponse:
+    if request.app:
+        find_app(api.state, request.app)
+    return control_pb2.ListServicesResponse(services=[encode(status) for status in statuses(api.state, request.app)])
+
+
+async def get_service(api: Api, request: control_pb2.GetServiceRequest) -> control_pb2.ServiceDetail:
+    service = find_service(api.state, request.app, request.service)
+    spec = spec_of(api.state, service)
+    status = status_of_service(api.state, service)
+    assert status is not None  # its revision is there
+    revisions = api.state.revisions.get(service.key, {})
+    replicas = api.state.replicas_of(service.key).values()
+    detail = ServiceDetail(
+        status=status,
+        spec=spec,
+        revisions=tuple(revisions[number] for number in sorted(revisions, reverse=True)),
+        replicas=tuple(sorted(replicas, key=lambda r: (r.slot, r.node_name, r.created_at, r.id))),
+    )
+    message: control_pb2.ServiceDetail = encode(detail)
+    return message
+
+
+async def scale(api: Api, request: control_pb2.ScaleRequest) -> control_pb2.ScaleResponse:
+    if not 0 <= request.replicas <= MAX_REPLICAS:
+        raise invalid(f"replicas: {request.replicas} is not between 0 and {MAX_REPLICAS}")
+
+    def propose() -> Proposal[int]:
+        service = find_service(api.state, request.app, request.service)
+        _check_scalable(api.state, service)
+        if service.replicas == request.replicas:
+            return Proposal(answer=service.replicas)
+        why = f"{service.key} is scaled from {service.replicas} to {request.replicas}"
+        after = dataclasses.replace(service, replicas=request.replicas, changed_at=api.clock(), why=why)
+        return Proposal(answer=service.replicas, writes=[put(after, why)], conditions=api.state.conditions([service]))
+
+    before, revision = await commit(api, propose, request.actor)
+    return control_pb2.ScaleResponse(before=before, after=request.replicas, revision=revision)
+
+
+def _check_scalable(state: State, service: Service) -> None:
+    if service.removing:
+        raise impossible_now(f"{service.key} is being removed; deploy it again to have it back")
+    if isinstance(spec_of(state, service).mode, Global | GlobalJob):
+        raise impossible_now(f"{service.key} is global: it runs on every node that fits; narrow it by placement constraints")
+
+
+def service_of_key(state: State, key: ServiceKey) -> ServiceStatus | None:
+    service = state.services.get(key)
+    return status_of_service(state, service) if service else None
