@@ -3,6 +3,7 @@
 Invariant: a write without a why is no event; it is part of another write that has one.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from rookery.model import Event, Node, Replica
@@ -16,7 +17,8 @@ from rookery_manager.store import Change, Store
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 10_000
-MAX_LOOK_BACK = 200_000  # changes that a search goes through at most
+MAX_LOOK_BACK = 20_000  # changes that a search goes through at most
+BREATHE_EVERY = 200  # changes after which others get a turn of the event loop
 
 _KINDS = {"apps": "app", "services": "service", "revisions": "revision", "replicas": "replica", "nodes": "node"}
 
@@ -33,50 +35,56 @@ async def list_events(api: Api, request: control_pb2.ListEventsRequest) -> contr
 
 async def events_of(store: Store, subject: str, *, after: int = 0, limit: int = DEFAULT_LIMIT) -> tuple[Event, ...]:
     """The newest events of an app, service, replica or node (all, where the subject is empty), oldest first."""
-    if not subject:
-        return await _search(store, "", _is_any, after=after, limit=limit)
-    app, slash, rest = subject.partition("/")
-    if slash:
-        service, dot, _ = rest.partition(".")
-        if dot:
-            prefixes = [(f"replicas/{app}/{service}/", lambda event: event.subject == subject)]
-        else:
-            prefixes = [(f"{kind}/{app}/{service}", _is_of(subject)) for kind in ("services", "revisions", "replicas")]
-    else:
-        named: Callable[[Event], bool] = lambda event: event.subject == subject or event.id.startswith(subject)  # noqa: E731
-        prefixes = [("nodes/", named), (f"apps/{app}", _is_of(subject))]
-        prefixes += [(f"{kind}/{app}/", _is_of(subject)) for kind in ("services", "revisions", "replicas")]
-        if len(subject) >= 4 and all(c in "0123456789abcdef-" for c in subject):
-            prefixes.append(("replicas/", lambda event: event.id.startswith(subject)))
     found: dict[tuple[int, str, str], Event] = {}
-    for prefix, wanted in prefixes:
-        for event in await _search(store, prefix, wanted, after=after, limit=limit):
+    for prefix, key_fits, event_fits in _where(subject):
+        for event in await _search(store, prefix, key_fits, event_fits, after=after, limit=limit):
             found.setdefault((event.revision, event.kind, event.id or event.subject), event)
     return tuple(sorted(found.values(), key=lambda event: event.revision)[-limit:])
 
 
-def _is_any(event: Event) -> bool:  # noqa: ARG001 (one of several filters)
+def _where(subject: str) -> list[tuple[str, Callable[[str], bool], Callable[[Event], bool]]]:
+    """Where a subject's events may lie: a prefix, which keys under it may hold them, and which events are its own."""
+    if not subject:
+        return [("", _any, _any)]
+    app, slash, rest = subject.partition("/")
+    service, dot, _ = rest.partition(".")
+    if dot:
+        return [(f"replicas/{app}/{service}/", _any, lambda event: event.subject == subject)]
+    if slash:
+        own = (f"services/{subject}", _any, lambda event: event.subject == subject)
+        return [own, *((f"{kind}/{subject}/", _any, _any) for kind in ("revisions", "replicas"))]
+    of_app = [(f"{kind}/{app}/", _any, _any) for kind in ("services", "revisions", "replicas")]
+    named = ("nodes/", _any, lambda event: event.subject == subject or event.id.startswith(subject))
+    of_replica = ("replicas/", lambda key: key.rpartition("/")[2].startswith(subject), _any)
+    return [(f"apps/{app}", _any, lambda event: event.subject == app), *of_app, named, of_replica]
+
+
+def _any(_: object) -> bool:
     return True
 
 
-def _is_of(subject: str) -> Callable[[Event], bool]:
-    """Whether an event is of the subject itself or of something in it: `shop/web.3` is in `shop/web` and in `shop`."""
-    return lambda event: event.subject == subject or event.subject.startswith((f"{subject}/", f"{subject}."))
-
-
-async def _search(store: Store, prefix: str, wanted: Callable[[Event], bool], *, after: int, limit: int) -> tuple[Event, ...]:
+async def _search(
+    store: Store, prefix: str, key_fits: Callable[[str], bool], event_fits: Callable[[Event], bool], *, after: int, limit: int
+) -> tuple[Event, ...]:
     """The newest events under the prefix. Most changes are events, so that few are asked for twice."""
-    look_back = 2 * limit
+    look_back = min(2 * limit, MAX_LOOK_BACK)
     while True:
         changes = await store.history(prefix, after=after, limit=look_back)
-        found = [event for event in await to_events(store, changes) if wanted(event)]
+        events = await to_events(store, [change for change in changes if key_fits(change.key)])
+        found = [event for event in events if event_fits(event)]
         if len(found) >= limit or len(changes) < look_back or look_back >= MAX_LOOK_BACK:
             return tuple(found[-limit:])
-        look_back *= 4
+        look_back = min(4 * look_back, MAX_LOOK_BACK)
 
 
 async def to_events(store: Store, changes: Sequence[Change]) -> list[Event]:
-    return [await _event(store, change) for change in changes if change.why and _kind(change.key)]
+    events = []
+    for number, change in enumerate(changes):
+        if number % BREATHE_EVERY == BREATHE_EVERY - 1:
+            await asyncio.sleep(0)
+        if change.why and _kind(change.key):
+            events.append(await _event(store, change))
+    return events
 
 
 async def _event(store: Store, change: Change) -> Event:

@@ -12,6 +12,7 @@ from rookery.model import (
     PlannedReplica,
     Replica,
     ReplicaId,
+    ReplicaState,
     ServiceKey,
     ServiceSpec,
 )
@@ -21,6 +22,8 @@ from rookery_manager.scheduler import NodeView, Placed, Request
 from rookery_manager.state import State
 
 parse_constraint = scheduler.parse_constraint
+
+LEAVING = frozenset({ReplicaState.DRAINING, ReplicaState.STOPPING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +42,11 @@ def node_views(state: State, *, without: frozenset[ReplicaId] = frozenset()) -> 
 
 
 def count_eligible(state: State, key: ServiceKey, spec: ServiceSpec) -> int:
-    """On how many nodes a global service has to run. Its own replicas are not in their own way."""
-    own = frozenset(state.replicas_of(key))
-    return sum(not scheduler.eligible(spec, view) for view in node_views(state, without=own).values())
+    """On how many nodes a global service has to run: those that it is on and stays on, and others that fit."""
+    own = state.replicas_of(key)
+    staying = {replica.node_id for replica in own.values() if not replica.ended and replica.state not in LEAVING}
+    others = [node for node in state.nodes.values() if node.id not in staying]
+    return len(staying) + sum(not scheduler.eligible(spec, _view(state, node, frozenset(own))) for node in others)
 
 
 def place_new(state: State, wanted: Sequence[NewReplicas], *, leaving: frozenset[ReplicaId]) -> list[PlannedReplica]:

@@ -5,13 +5,23 @@ import pytest
 from api_cluster import Cluster, node, replica, with_cluster
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from rookery.model import App, ContainerSpec, NodeState, ReplicaState, Replicated, Resources, Revision, Service, ServiceSpec
+from rookery.model import (
+    App,
+    ContainerSpec,
+    Global,
+    NodeState,
+    ReplicaState,
+    Replicated,
+    Resources,
+    Revision,
+    Service,
+    ServiceSpec,
+)
 from rookery.v1 import control_pb2 as c
 from rookery.v1 import types_pb2 as t
 
-SPEC = ServiceSpec(
-    name="web", container=ContainerSpec(image="web:1"), mode=Replicated(replicas=2), reservations=Resources(cpus=0.5)
-)
+BOX = ContainerSpec(image="web:1")
+SPEC = ServiceSpec(name="web", container=BOX, mode=Replicated(replicas=2), reservations=Resources(cpus=0.5))
 
 
 async def a_shop(cluster: Cluster) -> None:
@@ -98,6 +108,26 @@ def test_apps_and_services() -> None:
         await refused(cluster.stub.ListServices(c.ListServicesRequest(app="x")), grpc.StatusCode.NOT_FOUND)
         await refused(cluster.stub.GetService(c.GetServiceRequest(app="shop")), grpc.StatusCode.INVALID_ARGUMENT)
         await refused(cluster.stub.GetApp(c.GetAppRequest()), grpc.StatusCode.INVALID_ARGUMENT)
+
+    with_cluster(scene)
+
+
+def test_a_global_service_wants_a_replica_on_every_node_that_fits() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await cluster.add_nodes(3)
+        await cluster.write(
+            node(3, state=NodeState.DOWN),
+            App(name="shop", services=("web",)),
+            Service(app="shop", name="web", revision=1),
+            Revision(app="shop", service="web", number=1, spec=ServiceSpec(name="web", container=BOX, mode=Global())),
+        )
+        await cluster.write(replica(0, at=1))
+        (status,) = (await cluster.stub.ListServices(c.ListServicesRequest())).services
+        assert (status.mode, status.wanted, status.ready, status.why) == ("global", 2, 1, "1 replica to be created")
+        await cluster.write(replica(0, at=2, id="second"))
+        (status,) = (await cluster.stub.ListServices(c.ListServicesRequest())).services
+        assert status.converged
+        assert (await cluster.stub.GetReplica(c.GetReplicaRequest(replica="shop/web.n2"))).replica.id == "second"
 
     with_cluster(scene)
 
