@@ -62,13 +62,16 @@ async def stream_logs(api: Api, request: control_pb2.LogsRequest, send: Send) ->
             await send(message)
 
     asked: set[ReplicaId] = set()
+    open_now: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as group:
         while True:
             for replica in chosen.replicas(api.state):
-                if replica.id not in asked and len(asked) < MAX_STREAMS:
+                if replica.id not in asked and len(open_now) < MAX_STREAMS:
                     asked.add(replica.id)
-                    late = request.follow and len(asked) > len(first)
-                    group.create_task(_stream_one(api, replica, request, send_one, late=late))
+                    late = len(asked) > len(first)
+                    stream = group.create_task(_stream_one(api, replica, request, send_one, late=late))
+                    open_now.add(stream)
+                    stream.add_done_callback(open_now.discard)
             if not request.follow or chosen.replica is not None:
                 return  # the group waits for the streams
             await _next_change(api.state)
