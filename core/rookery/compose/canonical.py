@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rookery.compose.diagnostics import Problems
-from rookery.compose.nodes import Map, Node, Scalar, Seq, is_null, mapping, text
+from rookery.compose.nodes import Map, Node, Scalar, Seq, is_broken, is_null, mapping, text
 from rookery.compose.schema import Command, ListOf, Named, Object, Pairs, Type
 
 
@@ -19,7 +19,7 @@ def canonical(node: Node, type: Type, path: str, problems: Problems) -> Node:
 
 
 def _long_form(node: Node, type: Type, path: str, problems: Problems) -> Node:
-    if is_null(node):
+    if is_null(node) or is_broken(node):
         return node
     match type:
         case Object():
@@ -64,6 +64,8 @@ def _list(node: Node, type: ListOf, path: str, problems: Problems) -> Node:
     items: list[Node] = []
     for i, item in enumerate(node.items):
         where = f"{path}[{i}]"
+        if is_broken(item):
+            continue
         if type.expand is not None and not isinstance(item, Map):
             items.extend(replace(long, tag=item.tag) for long in type.expand(item, where, problems))
         else:

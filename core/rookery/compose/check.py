@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from rookery.compose import units
 from rookery.compose.diagnostics import Mark, Problems
-from rookery.compose.nodes import Kind, Map, Node, Scalar, Seq, is_null
+from rookery.compose.nodes import Kind, Map, Node, Scalar, Seq, is_broken, is_null
 from rookery.compose.schema import (
     Anything,
     Command,
@@ -19,6 +19,7 @@ from rookery.compose.schema import (
     Flag,
     Key,
     ListOf,
+    LocalPath,
     Named,
     Number,
     Object,
@@ -29,10 +30,12 @@ from rookery.compose.schema import (
     Whole,
 )
 
+MAX_TEXT = 128 * 1024  # Linux's bound of one argument or variable
+
 
 def check(node: Node, type: Type, path: str, problems: Problems) -> None:
     """Null is the same as the key left out."""
-    if is_null(node):
+    if is_null(node) or is_broken(node):
         return
     match type:
         case Anything():
@@ -56,8 +59,9 @@ def check(node: Node, type: Type, path: str, problems: Problems) -> None:
                 problems.error(node.mark, path, f"expected a mapping or a list of NAME=value, got {describe(node)}")
                 return
             for key, value in node.entries.items():
-                if not isinstance(value, Scalar):
-                    problems.error(value.mark, f"{path}.{key}", f"expected text, got {describe(value)}")
+                if "=" in key or _text_fault(key) is not None:
+                    problems.error(value.mark, path, f"'{key[:60]}' is no valid name")
+                _check_text(value, f"{path}.{key}", problems)
         case _:
             fault = _scalar_fault(node, type)
             if fault is not None:
@@ -132,13 +136,28 @@ def _named(node: Node, type: Named, path: str, problems: Problems) -> None:
         check(value, type.value, f"{path}.{name}", problems)
 
 
+def _check_text(node: Node, path: str, problems: Problems) -> None:
+    if not isinstance(node, Scalar):
+        problems.error(node.mark, path, f"expected text, got {describe(node)}")
+    elif (fault := _text_fault(node.text)) is not None:
+        problems.error(node.mark, path, fault.message, fault.hint)
+
+
+def _text_fault(text: str) -> Fault | None:
+    """What no process could be given."""
+    if "\0" in text:
+        return Fault(message="contains a NUL character")
+    if len(text) > MAX_TEXT:
+        return Fault(message=f"{len(text):,} characters are more than the {MAX_TEXT:,} that a process takes", hint="use a config")
+    return None
+
+
 def _command(node: Node, path: str, problems: Problems) -> None:
     if not isinstance(node, Seq):
         problems.error(node.mark, path, f"expected a text or a list of texts, got {describe(node)}")
         return
     for i, item in enumerate(node.items):
-        if not isinstance(item, Scalar):
-            problems.error(item.mark, f"{path}[{i}]", f"expected text, got {describe(item)}")
+        _check_text(item, f"{path}[{i}]", problems)
 
 
 def _scalar_fault(node: Node, type: Type) -> Fault | None:
@@ -146,6 +165,8 @@ def _scalar_fault(node: Node, type: Type) -> Fault | None:
     if not isinstance(node, Scalar):
         return Fault(message=f"expected {expected}, got {describe(node)}")
     text = node.text
+    if (fault := _text_fault(text)) is not None:
+        return fault
     wrong = Fault(message=f"expected {expected}, got {describe(node)}")
     match type:
         case Text(choices=choices, check=judge):
@@ -166,19 +187,19 @@ def _scalar_fault(node: Node, type: Type) -> Fault | None:
             return Fault(message=wrong.message, hint=f"did you mean '{text}s'?" if units.number(text) is not None else "")
         case Size(unbounded=unbounded):
             return None if units.size_bytes(text) is not None or (unbounded and text == "-1") else wrong
+        case LocalPath():
+            return wrong if not text or "\0" in text else None
         case FileMode():
             return wrong if units.file_mode(text) is None else None
     return None
 
 
-def _range_fault(value: float, low: float | None, high: float | None) -> Fault | None:
-    if (low is None or value >= low) and (high is None or value <= high):
+def _range_fault(value: float, low: float, high: float) -> Fault | None:
+    if low <= value <= high:
         return None
-    if low is not None and high is not None:
-        return Fault(message=f"expected {low:g} to {high:g}, got {value:g}")
-    return Fault(
-        message=f"expected {low:g} or more, got {value:g}" if low is not None else f"expected at most {high:g}, got {value:g}"
-    )
+    if value < low and high > 10_000:
+        return Fault(message=f"expected {low:g} or more, got {value:g}")
+    return Fault(message=f"expected {low:g} to {high:.15g}, got {value:.15g}")
 
 
 def _expected(type: Type) -> str:
@@ -197,6 +218,8 @@ def _expected(type: Type) -> str:
             return "a time such as 1m30s"
         case Size():
             return "a size such as 512m"
+        case LocalPath():
+            return "a path"
         case FileMode():
             return "an octal file mode such as 0440"
     return "something else"

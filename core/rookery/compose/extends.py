@@ -13,6 +13,8 @@ from rookery.compose.keys_service import SERVICE
 from rookery.compose.merge import merge
 from rookery.compose.nodes import Map, Node, Scalar, drop, put
 
+MAX_CHAIN = 50
+
 ReadFile = Callable[[Path, Node, str], Map | None]
 """The document of a file that a node at a path of keys names, or None and a finding."""
 
@@ -57,6 +59,9 @@ class Extender:
                 return own
             other = self._other(located(file.text, file.mark), file, f"{where}.file")
         if other is None:
+            return own
+        if len(chain) > MAX_CHAIN:
+            self._problems.error(extends.mark, where, f"a chain of more than {MAX_CHAIN} services")
             return own
         step = f"{other._file}:{target.text}"
         if step in chain[:-1]:

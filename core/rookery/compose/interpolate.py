@@ -139,7 +139,7 @@ def interpolate_tree(node: Node, env: Mapping[str, str], problems: Problems, war
                     )
 
             try:
-                return replace(node, text=interpolate(text, env.get, unset))
+                return replace(node, text=interpolate(text, env.get, unset), plain=False)  # a variable's value is text
             except BadVariable as error:
                 problems.error(node.mark, path, str(error), error.hint)
-                return replace(node, text="", plain=True)
+                return replace(node, text="", plain=False, is_broken=True)

@@ -28,6 +28,16 @@ def name(text: str) -> Fault | None:
     )
 
 
+def service_name(text: str) -> Fault | None:
+    """It is part of the names of replicas, containers and hosts."""
+    if APP_NAME.match(text):
+        return None
+    return Fault(
+        message=f"'{text}' is no valid name of a service",
+        hint="it is up to 63 lowercase letters, digits, '_' and '-', and begins with a letter or digit",
+    )
+
+
 def app_name(text: str) -> Fault | None:
     if APP_NAME.match(text):
         return None
@@ -179,7 +189,7 @@ def absolute_path(text: str) -> Fault | None:
 
 
 def url_path(text: str) -> Fault | None:
-    if text.startswith("/") and not re.search(r"[\s?#\x00-\x1f\x7f]", text):
+    if re.fullmatch(r"/[!-~]*", text) and "?" not in text and "#" not in text:
         return None
     return Fault(message=f"expected a path that begins with '/', without query or spaces, got '{text}'")
 
@@ -201,7 +211,7 @@ def status(text: str) -> Fault | None:
 
 
 def image(text: str) -> Fault | None:
-    if text and not re.search(r"[\s\x00-\x1f]", text):
+    if re.fullmatch(r"[^\s\x00-\x1f]{1,512}", text):
         return None
     return Fault(message=f"'{text}' is no name of an image" if text else "the name of the image is empty")
 

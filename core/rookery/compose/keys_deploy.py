@@ -26,7 +26,7 @@ RESOURCES = Object(
         "limits": works(
             Object(
                 keys={
-                    "cpus": works(Number(low=0), "cores that a replica may use"),
+                    "cpus": works(Number(), "cores that a replica may use"),
                     "memory": works(SIZE),
                     "pids": works(Whole(low=-1), "processes in a replica; 0 and -1 are no bound"),
                 }
@@ -35,7 +35,7 @@ RESOURCES = Object(
         "reservations": works(
             Object(
                 keys={
-                    "cpus": works(Number(low=0), "what the scheduler counts"),
+                    "cpus": works(Number(), "what the scheduler counts"),
                     "memory": works(SIZE, "what the scheduler counts"),
                     "generic_resources": refused("generic resources are not supported yet", _USE_LABELS),
                     "devices": refused(_GPU, _USE_LABELS),
@@ -49,7 +49,7 @@ _UPDATE = {
     "parallelism": works(COUNT, "replicas replaced at a time; 0 is all at once; default 1"),
     "delay": works(DURATION, "between one group and the next"),
     "monitor": works(DURATION, "a new replica counts when it stayed ready for so long; default 5s"),
-    "max_failure_ratio": works(Number(low=0, high=1)),
+    "max_failure_ratio": works(Number(high=1.0)),
     "order": works(
         Text(choices=("start-first", "stop-first")),
         "default start-first; stop-first where a port has `mode: host` and a published port",
@@ -60,7 +60,7 @@ DEPLOY = Object(
     keys={
         "mode": works(Text(choices=MODES), "default replicated"),
         "endpoint_mode": works(Text(check=judges.endpoint_mode), "vip; dnsrr has no effect"),
-        "replicas": works(COUNT, "default 1"),
+        "replicas": works(Whole(high=10_000), "default 1"),
         "labels": works(PAIRS, "labels of the service, not of its containers"),
         "placement": works(
             Object(
@@ -103,19 +103,19 @@ DEPLOY = Object(
 )
 
 LEGACY_RESOURCES = {
-    "cpus": works(Number(low=0), "as deploy.resources.limits.cpus"),
+    "cpus": works(Number(), "as deploy.resources.limits.cpus"),
     "cpu_count": works(COUNT, "as deploy.resources.limits.cpus"),
     "cpu_quota": works(Whole(low=-1), "with cpu_period, as deploy.resources.limits.cpus"),
-    "cpu_period": works(Whole(low=0), "in µs, default 100000"),
+    "cpu_period": works(COUNT, "in µs, default 100000"),
     "mem_limit": works(SIZE, "as deploy.resources.limits.memory"),
     "mem_reservation": works(SIZE, "as deploy.resources.reservations.memory"),
     "pids_limit": works(Whole(low=-1), "as deploy.resources.limits.pids"),
-    "cpu_percent": no_effect(Number(low=0), "it is for Windows", "use deploy.resources.limits.cpus"),
-    "cpu_shares": no_effect(Number(low=0), "CPU is shared by reservations and limits", "use deploy.resources"),
+    "cpu_percent": no_effect(Number(), "it is for Windows", "use deploy.resources.limits.cpus"),
+    "cpu_shares": no_effect(Number(), "CPU is shared by reservations and limits", "use deploy.resources"),
     "cpu_rt_period": no_effect(TEXT, "real-time scheduling is not set"),
     "cpu_rt_runtime": no_effect(TEXT, "real-time scheduling is not set"),
     "cpuset": no_effect(TEXT, "nodes differ in their cores", "use deploy.resources.limits.cpus"),
     "memswap_limit": no_effect(TEXT, "swap is left to the engine"),
     "mem_swappiness": no_effect(TEXT, "swap is left to the engine"),
-    "scale": works(COUNT, "as deploy.replicas"),
+    "scale": works(Whole(high=10_000), "as deploy.replicas"),
 }

@@ -7,6 +7,7 @@ from rookery.compose.schema import (
     DURATION,
     FLAG,
     PAIRS,
+    PATH,
     SIZE,
     TEXT,
     TEXT_OR_TEXTS,
@@ -24,6 +25,7 @@ from rookery.compose.schema import (
     works,
 )
 
+_LIMIT = Whole(low=-1, high=2**62)
 _SAME_NODE = "it needs both containers on one node"
 _FILE = Object(
     keys={
@@ -179,7 +181,7 @@ SERVICE = Object(
             ListOf(
                 item=Object(
                     keys={
-                        "path": works(TEXT),
+                        "path": works(PATH),
                         "required": works(FLAG),
                         "format": works(Text(choices=("raw",)), "`raw`: values as they are"),
                     },
@@ -209,7 +211,7 @@ SERVICE = Object(
         "init": works(FLAG),
         "ipc": works(Text(check=judges.ipc), "host, private, shareable or none"),
         "isolation": no_effect(TEXT, "it is for Windows"),
-        "label_file": works(TEXT_OR_TEXTS),
+        "label_file": works(ListOf(item=PATH, single=True)),
         "labels": works(PAIRS),
         "links": works(TEXTS, "SERVICE:ALIAS gives the service that alias on its networks"),
         "logging": works(Object(keys={"driver": works(TEXT), "options": works(PAIRS)}, only_same="driver")),
@@ -245,7 +247,7 @@ SERVICE = Object(
         "ulimits": works(
             Named(
                 value=Object(
-                    keys={"soft": works(Whole(low=-1)), "hard": works(Whole(low=-1))},
+                    keys={"soft": works(_LIMIT), "hard": works(_LIMIT)},
                     required=("soft", "hard"),
                     expand=forms.ulimit,
                 )
@@ -259,7 +261,7 @@ SERVICE = Object(
         "volumes_from": refused(
             f"volumes can't be taken from another container: {_SAME_NODE}", "name a volume and mount it in both"
         ),
-        "working_dir": works(TEXT),
+        "working_dir": works(Text(check=judges.absolute_path)),
         "x-rookery": works(ROOKERY),
     }
 )

@@ -5,6 +5,7 @@ from rookery.compose.keys_service import SERVICE
 from rookery.compose.schema import (
     FLAG,
     PAIRS,
+    PATH,
     TEXT,
     TEXT_OR_TEXTS,
     Anything,
@@ -59,7 +60,7 @@ VOLUME = Object(
 )
 
 _FILE = {
-    "file": works(TEXT),
+    "file": works(PATH),
     "environment": works(TEXT, "the variable that holds the content"),
     "name": no_effect(TEXT, "it goes by its key within the app"),
     "labels": no_effect(PAIRS, "secrets and configs have no labels"),
@@ -72,7 +73,7 @@ APP = Object(
         "version": no_effect(TEXT, "there is one format, the Compose specification", "leave it out"),
         "name": works(Text(check=judges.app_name), "the app's name; default that of the directory"),
         "include": works(INCLUDE),
-        "services": works(Named(value=SERVICE, name_check=judges.name)),
+        "services": works(Named(value=SERVICE, name_check=judges.service_name)),
         "networks": works(Named(value=NETWORK, name_check=judges.name)),
         "volumes": works(Named(value=VOLUME, name_check=judges.name)),
         "secrets": works(
@@ -90,10 +91,11 @@ APP = Object(
         ),
         "configs": works(
             Named(
-                value=Object(keys={**_FILE, "content": works(TEXT)}, tidy=forms.external),
+                value=Object(keys={**_FILE, "content": works(Anything(), "the content itself")}, tidy=forms.external),
                 name_check=judges.name,
             )
         ),
         "models": refused("models are not supported", "run the model as a service"),
+        "x-rookery": refused("belongs under a service", "move it to `services.NAME.x-rookery`"),
     }
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rookery.compose.absolute import absolute
 from rookery.compose.check import check
 from rookery.compose.diagnostics import ComposeError, Diagnostic, Mark, Problems, Source
 from rookery.compose.files import STANDARD_INPUT, exists, source_of
@@ -80,7 +81,7 @@ def _name(app: str | None, files: Sequence[Unread], env: Mapping[str, str], base
     if given:
         fault = app_name(given)
         if fault is not None:
-            loading.problems.error(whole, "", fault.message, fault.hint)
+            loading.problems.error(whole, "", fault.message + ("" if app else " (from COMPOSE_PROJECT_NAME)"), fault.hint)
         return given
     written: Node | None = None
     for file in files:
@@ -99,6 +100,6 @@ def _resolved(tree: Map, document: View, name: str, profiles: frozenset[str]) ->
     if isinstance(services, Map):
         inactive = [key for key, service in document.children("services").items() if not is_active(service, profiles)]
         tree = put(tree, "services", drop(services, *inactive))
-    value = plain(put(drop(tree, "name", "version"), "name", text(name, tree.mark)))
+    value = plain(put(drop(absolute(tree), "name", "version"), "name", text(name, tree.mark)))
     assert isinstance(value, dict)
     return {"name": value.pop("name"), **value}

@@ -34,6 +34,7 @@ class Scalar:
     mark: Mark = field(compare=False)
     plain: bool = False  # written without quotes, so it may be more than text
     tag: Tag = Tag.NONE
+    is_broken: bool = False  # its variables could not be put in; that was reported, and nothing more is said of it
 
     @property
     def kind(self) -> Kind:
@@ -76,6 +77,10 @@ def kind_of(text: str) -> Kind:
 
 def is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.kind is Kind.NULL
+
+
+def is_broken(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.is_broken
 
 
 def at(node: Node, mark: Mark) -> Node:

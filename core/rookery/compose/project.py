@@ -20,6 +20,7 @@ from rookery.compose.reader import read
 
 SECTIONS = ("services", "networks", "volumes", "secrets", "configs")
 MAX_FILES = 500
+MAX_DEPTH = 50
 
 
 @dataclass(slots=True)
@@ -132,6 +133,9 @@ def _included(item: Map, where: str, env: Mapping[str, str], loading: Loading, i
     if again is not None:
         steps = (*inside[inside.index(again) :], again)
         problems.error(item.mark, where, f"files include each other: {' -> '.join(shown(path) for path in steps)}")
+        return None
+    if len(inside) > MAX_DEPTH:
+        problems.error(item.mark, where, f"files include each other deeper than {MAX_DEPTH} levels")
         return None
     directory = item.get("project_directory")
     base = located(directory.text, directory.mark) if isinstance(directory, Scalar) and directory.text else paths[0].parent

@@ -38,14 +38,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole:
-    low: int | None = None
-    high: int | None = None
+    low: int = 0
+    high: int = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    low: float | None = None
-    high: float | None = None
+    low: float = 0.0
+    high: float = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,11 @@ class Size:
 @dataclass(frozen=True, slots=True)
 class FileMode:
     """An octal file mode such as `0440`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPath:
+    """A path on this machine; relative ones start where the file that says them does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,9 @@ class Named:
     from_list: Mapping[str, str] | None = None
 
 
-Type = Text | Whole | Number | Flag | Duration | Size | FileMode | Anything | Command | Pairs | ListOf | Object | Named
+Type = (
+    Text | Whole | Number | Flag | Duration | Size | FileMode | LocalPath | Anything | Command | Pairs | ListOf | Object | Named
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +166,7 @@ FLAG = Flag()
 DURATION = Duration()
 SIZE = Size()
 PAIRS = Pairs()
+PATH = LocalPath()
 TEXTS = ListOf(item=TEXT)
 TEXT_OR_TEXTS = ListOf(item=TEXT, single=True)
-COUNT = Whole(low=0)
+COUNT = Whole()

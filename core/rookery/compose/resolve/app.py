@@ -1,6 +1,6 @@
 """The whole tree as an AppSpec, with the checks that need more than one service."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -9,7 +9,9 @@ from rookery.compose.resolve.content import Contents
 from rookery.compose.resolve.networks import check_networks, link_aliases
 from rookery.compose.resolve.service import Surroundings, service_spec
 from rookery.compose.view import View
-from rookery.model import AppSpec, DependencyCondition, FileKind, NoProbe, PortMode, ServiceSpec
+from rookery.model import AppSpec, DependencyCondition, FileKind, NoProbe, PortMode, PortProtocol, RestartCondition, ServiceSpec
+
+_WHOLE = "*"  # stands for every host of a port
 
 
 def app_spec(app: str, document: View, env: Mapping[str, str], profiles: frozenset[str]) -> AppSpec:
@@ -25,6 +27,7 @@ def app_spec(app: str, document: View, env: Mapping[str, str], profiles: frozens
         volumes=document.children("volumes"),
         contents=Contents(described, env),
         aliases=link_aliases(active),
+        awaited=_awaited(active),
     )
     specs = [service_spec(name, service, around) for name, service in active.items()]
     specs = _with_dependencies(specs, active, every)
@@ -43,6 +46,15 @@ def is_active(service: View, profiles: frozenset[str]) -> bool:
     return not own or "*" in profiles or not profiles.isdisjoint(own)
 
 
+def _awaited(active: Mapping[str, View]) -> frozenset[str]:
+    return frozenset(
+        name
+        for service in active.values()
+        for name, view in service.children("depends_on").items()
+        if view.text("condition") == DependencyCondition.SERVICE_COMPLETED_SUCCESSFULLY
+    )
+
+
 def _with_dependencies(specs: list[ServiceSpec], active: Mapping[str, View], every: Mapping[str, View]) -> list[ServiceSpec]:
     """The specs without the optional dependencies that are not there; missing ones and cycles are reported."""
     by_name = {spec.name: spec for spec in specs}
@@ -58,6 +70,13 @@ def _with_dependencies(specs: list[ServiceSpec], active: Mapping[str, View], eve
                 continue
             if dependency.condition is DependencyCondition.SERVICE_HEALTHY and isinstance(target.probe, NoProbe):
                 view.warn(dependency.service, f"'{dependency.service}' has no health check, so it counts as healthy when it runs")
+            completes = dependency.condition is DependencyCondition.SERVICE_COMPLETED_SUCCESSFULLY
+            if completes and target.restart.condition is RestartCondition.ANY:
+                view.warn(
+                    dependency.service,
+                    f"'{dependency.service}' is restarted whenever it ends, so it never completes",
+                    "give it `restart: on-failure` or `deploy.mode: replicated-job`",
+                )
             kept.append(dependency)
         done.append(replace(spec, depends_on=tuple(kept)))
     try:
@@ -78,22 +97,32 @@ def _report_missing(view: View, name: str, every: Mapping[str, View]) -> None:
 
 
 def _check_published(specs: list[ServiceSpec], active: Mapping[str, View]) -> None:
-    """A published port belongs to one service, an HTTP host and path too."""
-    taken: dict[tuple[object, ...], str] = {}
+    """A port of the proxies belongs to one service, but HTTP may share it by host and path."""
+    taken: dict[tuple[object, ...], dict[tuple[str, str], str]] = {}
     for spec in specs:
         view = active[spec.name]
-        claims: list[tuple[tuple[object, ...], str, str]] = []
-        for port in spec.ports:
-            if port.published:
-                place = (port.host_ip,) if port.mode is PortMode.HOST else ()
-                what = f"port {port.published}/{port.protocol}"
-                claims.append(((port.mode, port.published, port.protocol, *place), what, "ports"))
-        for route in spec.routes:
-            what = f"the route {route.host or '*'}:{route.published}{route.path or '/'}"
-            claims.append((("http", route.published, route.host, route.path), what, "x-rookery"))
-        for claim, what, key in claims:
-            if claim in taken:
-                view.error(key, f"{what} is published twice", f"by {taken[claim]} too")
+        for port, (host, path), key in _claims(spec):
+            others = taken.setdefault(port, {})
+            clash = next((place for claim, place in others.items() if claim == (host, path) or _WHOLE in (host, claim[0])), "")
+            if clash:
+                view.error(key, f"port {port[0]}/{port[1]} is published twice", f"by {clash} too")
             else:
                 mark = view.mark(key)
-                taken[claim] = f"services.{spec.name} ({mark.source.name}:{mark.line})"
+                others[host, path] = f"services.{spec.name} ({mark.source.name}:{mark.line})"
+
+
+def _claims(spec: ServiceSpec) -> Iterator[tuple[tuple[object, ...], tuple[str, str], str]]:
+    """What a service wants for itself: a port, the host and path on it, and the key that says so.
+
+    A port that is not declared HTTP takes the whole port, since what comes in on it says nothing else. Ports of nodes
+    (`mode: host`) clash only within the service: those of others may be on other nodes.
+    """
+    for port in spec.ports:
+        if not port.published:
+            continue
+        if port.mode is PortMode.HOST:
+            yield (port.published, port.protocol, spec.name, port.host_ip), (_WHOLE, "/"), "ports"
+        else:
+            yield (port.published, port.protocol), ("" if port.app_protocol == "http" else _WHOLE, "/"), "ports"
+    for route in spec.routes:
+        yield (route.published, PortProtocol.TCP), (route.host, route.path or "/"), "x-rookery"

@@ -1,7 +1,9 @@
 """What the engine is told of a service's container."""
 
+import json
 import re
 
+from rookery.compose.files import located, read_text
 from rookery.compose.nodes import Scalar, Seq
 from rookery.compose.view import View
 from rookery.model import Argv, ContainerSpec, Device, FileMount, LogConfig, Mount, NetworkAttachment, PullPolicy, Ulimit
@@ -41,12 +43,12 @@ def container(
         dns_opt=service.texts("dns_opt"),
         logging=_logging(service),
         init=service.flag("init"),
-        stop_signal=service.text("stop_signal"),
+        stop_signal=service.text("stop_signal").upper(),
         stop_grace_period_s=10.0 if grace is None else grace,
         read_only=service.flag("read_only"),
         shm_size_bytes=service.bytes("shm_size") or 0,
         privileged=service.flag("privileged"),
-        security_opt=service.texts("security_opt"),
+        security_opt=_security_opt(service),
         tty=service.flag("tty"),
         stdin_open=service.flag("stdin_open"),
         group_add=service.texts("group_add"),
@@ -76,6 +78,22 @@ def _logging(service: View) -> LogConfig | None:
     if not view.has("driver") and not view.has("options"):
         return None
     return LogConfig(driver=view.text("driver"), options=view.labels("options"))
+
+
+def _security_opt(service: View) -> tuple[str, ...]:
+    """The options; the file of a seccomp profile is replaced by its content, as the engine wants it."""
+    found: list[str] = []
+    for i, written in enumerate(service.scalars("security_opt")):
+        name, sign, value = written.text.partition("=" if "=" in written.text else ":")
+        if name == "seccomp" and value not in ("unconfined", "builtin") and not value.startswith("{"):
+            where = f"{service.where('security_opt')}[{i}]"
+            content = read_text(located(value, written.mark), written.mark, where, service.problems, "seccomp profile")
+            try:
+                value = json.dumps(json.loads(content or "{}"), separators=(",", ":"))
+            except ValueError:
+                service.problems.error(written.mark, where, f"seccomp profile '{value}' is not JSON")
+        found.append(f"{name}={value}" if sign else name)
+    return tuple(found)
 
 
 def _devices(service: View) -> tuple[Device, ...]:

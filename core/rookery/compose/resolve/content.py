@@ -85,6 +85,8 @@ class Contents:
     def _bytes(self, view: View, key: str, kind: FileKind) -> bytes | None:
         written = view.get(key)
         if not isinstance(written, Scalar):
+            if key == "content" and written is not None:
+                view.error(key, "expected text")
             return None
         if key == "content":
             return written.text.encode()

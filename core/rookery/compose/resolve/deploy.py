@@ -20,9 +20,11 @@ from rookery.model import (
 )
 
 
-def mode(service: View) -> Mode:
+def mode(service: View, *, awaited: bool) -> Mode:
+    """A service that another waits for to complete (`awaited`) is a job, unless it says otherwise."""
     deploy = service.child("deploy")
-    kind = deploy.text("mode", "replicated")
+    ends = awaited and not service.has("restart") and not deploy.child("restart_policy").has("condition")
+    kind = deploy.text("mode", "replicated-job" if ends else "replicated")
     replicas, scale = deploy.whole("replicas"), service.whole("scale")
     if replicas is not None and scale is not None and replicas != scale:
         service.error("scale", f"is {scale}, but deploy.replicas is {replicas}", "leave one out")

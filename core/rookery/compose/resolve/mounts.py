@@ -1,11 +1,13 @@
 """Volumes, bind mounts and tmpfs of a service."""
 
+from collections.abc import Sequence
+
 from rookery.compose import units
 from rookery.compose.check import did_you_mean
 from rookery.compose.files import located
 from rookery.compose.nodes import Scalar
 from rookery.compose.view import View
-from rookery.model import BindMount, Mount, TmpfsMount, VolumeMount
+from rookery.model import BindMount, FileMount, Mount, TmpfsMount, VolumeMount
 
 
 def mounts(service: View, app: str, volumes: dict[str, View]) -> tuple[Mount, ...]:
@@ -16,12 +18,16 @@ def mounts(service: View, app: str, volumes: dict[str, View]) -> tuple[Mount, ..
             found.append(mount)
     for i, written in enumerate(service.scalars("tmpfs")):
         found.append(_tmpfs(service, i, written))
-    taken: set[str] = set()
-    for mount in found:
-        if mount.target in taken:
-            service.error("volumes", f"two mounts at {mount.target}")
-        taken.add(mount.target)
     return tuple(found)
+
+
+def check_targets(service: View, mounts: Sequence[Mount], files: Sequence[FileMount]) -> None:
+    """Each place in the container is one thing's."""
+    taken: set[str] = set()
+    for target in (*(mount.target for mount in mounts), *(file.target for file in files)):
+        if target in taken:
+            service.error("", f"two things are mounted at {target}")
+        taken.add(target)
 
 
 def _mount(view: View, app: str, volumes: dict[str, View]) -> Mount | None:

@@ -49,7 +49,11 @@ def expose(service: View) -> tuple[int, ...]:
             service.problems.error(written.mark, where, f"expected a port from 1 to 65535 or a range, got '{written.text[:40]}'")
         elif last - first > 1000:
             service.problems.error(written.mark, where, "a range spans at most 1000 ports")
-        elif protocol != "udp":
+        elif protocol == "udp":
+            service.problems.warn(
+                written.mark, where, "has no effect: containers of one network reach each other's UDP ports anyway"
+            )
+        else:
             found.extend(range(first, last + 1))
     return tuple(dict.fromkeys(found))
 

@@ -1,13 +1,13 @@
 """One entry under `services:` as a ServiceSpec."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from rookery.compose.resolve import deploy, ports
 from rookery.compose.resolve.container import container
 from rookery.compose.resolve.content import Contents
 from rookery.compose.resolve.environment import environment, labels
-from rookery.compose.resolve.mounts import mounts
+from rookery.compose.resolve.mounts import check_targets, mounts
 from rookery.compose.resolve.networks import attachments, network_mode
 from rookery.compose.resolve.probe import probe
 from rookery.compose.view import View
@@ -24,18 +24,21 @@ class Surroundings:
     volumes: dict[str, View]
     contents: Contents
     aliases: Mapping[str, tuple[str, ...]]
+    awaited: frozenset[str]  # services that others wait for to complete
 
 
 def service_spec(name: str, service: View, around: Surroundings) -> ServiceSpec:
     rookery = service.child("x-rookery")
     runtime = RuntimeKind.PROCESS if rookery.text("runtime") == "process" else RuntimeKind.DOCKER
     _check_source(service, runtime)
-    kind = deploy.mode(service)
+    kind = deploy.mode(service, awaited=name in around.awaited)
     reservations, limits = deploy.resources(service)
     published = ports.ports(service)
     action = rookery.child("on_disconnect")
     drain = rookery.seconds("drain_timeout")
     mode = network_mode(service)
+    mounted, files = mounts(service, around.app, around.volumes), around.contents.mounts(service)
+    check_targets(service, mounted, files)
     joined = () if mode else attachments(service, name, around.app, around.networks, around.aliases.get(name, ()))
     return ServiceSpec(
         name=name,
@@ -43,8 +46,8 @@ def service_spec(name: str, service: View, around: Surroundings) -> ServiceSpec:
             service,
             environment=environment(service, around.env),
             labels=labels(service, service.problems),
-            mounts=mounts(service, around.app, around.volumes),
-            files=around.contents.mounts(service),
+            mounts=mounted,
+            files=files,
             network_mode=mode,
             networks=joined,
         ),
@@ -59,7 +62,7 @@ def service_spec(name: str, service: View, around: Surroundings) -> ServiceSpec:
         expose=ports.expose(service),
         routes=ports.routes(service),
         probe=probe(service),
-        depends_on=_dependencies(service),
+        depends_on=_dependencies(name, service, around.aliases),
         labels=dict(sorted(service.child("deploy").labels("labels").items())),
         drain_timeout_s=30.0 if drain is None else drain,
         on_disconnect=OnDisconnect.STOP if action.text("action") == "stop" else OnDisconnect.KEEP,
@@ -80,17 +83,19 @@ def _check_source(service: View, runtime: RuntimeKind) -> None:
         service.error("", "'image' is missing")
 
 
-def _dependencies(service: View) -> tuple[Dependency, ...]:
+def _dependencies(name: str, service: View, known: Container[str]) -> tuple[Dependency, ...]:
     found: list[Dependency] = []
-    for name, view in service.children("depends_on").items():
+    for other, view in service.children("depends_on").items():
         condition = view.text("condition", DependencyCondition.SERVICE_STARTED)
         if condition in set(DependencyCondition):
             found.append(
                 Dependency(
-                    service=name,
+                    service=other,
                     condition=DependencyCondition(condition),
                     restart=view.flag("restart"),
                     required=view.flag("required", True),
                 )
             )
-    return tuple(found)
+    named = {name, *(dependency.service for dependency in found)}
+    linked = dict.fromkeys(text.partition(":")[0] for text in service.texts("links"))
+    return (*found, *(Dependency(service=other) for other in linked if other in known and other not in named))

@@ -1,0 +1,142 @@
+"""Whatever the input: an AppSpec or a ComposeError, nothing else, and soon."""
+
+from pathlib import Path
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rookery.compose import ComposeError, dump, load
+from rookery.compose.keys_top import APP
+from rookery.compose.schema import Command, Key, ListOf, Named, Object, Pairs, Type
+
+WORDS = """
+web db data 8080:80 1-9:1-9/udp 127.0.0.1::80 ./x:/y:ro data:/z /t:size=1m 10m 1h ${A} ${A:?no} ${B:-${C}} ${B:?no} $ $$ 0440
+on-failure:3 CMD global-job host true a=b service_healthy << compose.yml . / ~
+"""
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=12),
+    st.sampled_from([*WORDS.split(), "node.labels.a == b", "\0"]),
+)
+LINES = """\
+services:
+  web:
+    image: i
+    image: *a
+    <<: *a
+    <<: [*a, *a]
+x: &a {image: j}
+x-y: &a [1, *a]
+    ports: !reset
+    ports: !override ['1:1']
+  ? [a]
+  : b
+- a
+{
+}
+[
+'
+"
+---
+...
+%YAML 1.1
+!!binary x
+\t
+    extends: web
+    extends: {file: compose.yml, service: web}
+include: [compose.yml]
+include:
+  - path: [compose.yml, over.yml]
+    env_file: .env
+&a *a
+"""
+NAMES = st.sampled_from(["web", "db", "data", "default", "x-a", "a b"])
+
+
+def described(type: Type, depth: int) -> st.SearchStrategy[object]:
+    """Values that are right for a description, or wrong somewhere."""
+    if depth == 0:
+        return SCALARS
+    inner = SCALARS
+    match type:
+        case Object(keys=keys):
+            known = {name: described(key.type, depth - 1) for name, key in keys.items()}
+            inner = st.one_of(
+                st.lists(st.sampled_from(sorted(known)), max_size=6, unique=True).flatmap(
+                    lambda names: st.fixed_dictionaries({name: known[name] for name in names})
+                ),
+                st.dictionaries(st.text(max_size=5), SCALARS, max_size=2),
+            )
+        case Named(value=value):
+            inner = st.dictionaries(NAMES, described(value, depth - 1), max_size=3)
+        case ListOf(item=item):
+            inner = st.lists(described(item, depth - 1), max_size=3)
+        case Pairs():
+            inner = st.dictionaries(st.text(max_size=5), SCALARS, max_size=3)
+        case Command():
+            inner = st.lists(SCALARS, max_size=3)
+    return st.one_of(inner, inner, inner, SCALARS, st.lists(SCALARS, max_size=2))
+
+
+def outcome(directory: Path, *contents: bytes) -> None:
+    files = []
+    for i, content in enumerate(contents):
+        files.append(directory / ("compose.yml" if i == 0 else f"over{i}.yml"))
+        files[-1].write_bytes(content)
+    try:
+        loaded = load(files, app="shop", env={"A": "1"})
+    except ComposeError as error:
+        found = error.errors
+    else:
+        resolved = directory / "resolved.yml"
+        resolved.write_text(dump(loaded.resolved))
+        assert load([resolved], app="shop", env={"A": "1"}).app == loaded.app
+        return
+    assert found
+    assert all(str(finding) for finding in found)
+
+
+BOUNDED = settings(
+    max_examples=200, deadline=5_000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@BOUNDED
+@given(document=described(APP, 7))
+def test_any_document(tmp_path: Path, document: object) -> None:
+    outcome(tmp_path, yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "replace"))
+
+
+@BOUNDED
+@given(service=described(APP.keys["services"].type.value, 6))  # type: ignore[union-attr]
+def test_any_service(tmp_path: Path, service: object) -> None:
+    document = {"services": {"web": service, "db": {"image": "i"}}, "volumes": {"data": None}}
+    outcome(tmp_path, yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "replace"))
+
+
+@BOUNDED
+@given(documents=st.lists(described(Object(keys={"services": Key(type=APP.keys["services"].type)}), 6), min_size=2, max_size=3))
+def test_any_files_over_each_other(tmp_path: Path, documents: list[object]) -> None:
+    outcome(tmp_path, *(yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "replace") for document in documents))
+
+
+@BOUNDED
+@given(content=st.binary(max_size=200))
+def test_any_bytes(tmp_path: Path, content: bytes) -> None:
+    outcome(tmp_path, content)
+
+
+@BOUNDED
+@given(lines=st.lists(st.sampled_from(LINES.splitlines()), max_size=10))
+def test_any_lines(tmp_path: Path, lines: list[str]) -> None:
+    outcome(tmp_path, "\n".join(lines).encode())
+
+
+@BOUNDED
+@given(content=st.one_of(st.binary(max_size=100), st.text(alphabet="AB=' \"\\\n#${}:-?export", max_size=60).map(str.encode)))
+def test_any_env_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    outcome(tmp_path, b"services: {web: {image: i, env_file: .env, label_file: .env}}")
