@@ -85,7 +85,7 @@ def describe(node: Node) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint with the nearest known word, or with all of them where they are few."""
     words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.7)
     if near:
         return f"did you mean '{near[0]}'?"
     return f"known are {', '.join(words)}" if 0 < len(words) <= 15 else ""

@@ -6,7 +6,7 @@ Invariant: ends for every input: a cycle is an error, and each service of each f
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from rookery.compose.check import did_you_mean
+from rookery.compose.check import check, did_you_mean
 from rookery.compose.diagnostics import Problems
 from rookery.compose.files import located, shown
 from rookery.compose.keys_service import SERVICE
@@ -46,16 +46,16 @@ class Extender:
         extends = node.get("extends")
         own = drop(node, "extends")
         where = f"services.{name}.extends"
+        if extends is not None:
+            check(extends, SERVICE.keys["extends"].type, where, self._problems)
         if not isinstance(extends, Map):
             return own
         target, file = extends.get("service"), extends.get("file")
         if not isinstance(target, Scalar) or not target.text:
-            self._problems.error(extends.mark, where, "'service' is missing")
             return own
         other: Extender | None = self
         if file is not None:
             if not isinstance(file, Scalar) or not file.text:
-                self._problems.error(extends.mark, where, "'file' must be a path")
                 return own
             other = self._other(located(file.text, file.mark), file, f"{where}.file")
         if other is None:

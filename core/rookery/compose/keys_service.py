@@ -196,7 +196,7 @@ SERVICE = Object(
         "expose": works(ListOf(item=TEXT), "ports that replicas can be reached at inside the cluster"),
         "extends": works(
             Object(
-                keys={"service": works(TEXT), "file": works(TEXT)}, required=("service",), expand=forms.extends, extensions=False
+                keys={"service": works(TEXT), "file": works(PATH)}, required=("service",), expand=forms.extends, extensions=False
             )
         ),
         "external_links": refused("links to containers of others are not possible", "share a network that is `external: true`"),

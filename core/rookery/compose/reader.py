@@ -187,7 +187,7 @@ def read(content: bytes, source: Source, problems: Problems) -> tuple[Map, ...]:
     except _Stop:
         return ()
     except yaml.YAMLError as error:
-        problems.error(Mark(source=source, line=_line(error)), builder.path(), f"not valid YAML: {_reason(error)}")
+        problems.error(Mark(source=source, line=_line(error, content)), "", f"not valid YAML: {_reason(error)}")
         return ()
     found: list[Map] = []
     for document in builder.documents:
@@ -202,7 +202,9 @@ def _events(written: str) -> Iterator[yaml.Event]:
     yield from yaml.parse(written, Loader=_LOADER)
 
 
-def _line(error: yaml.YAMLError) -> int:
+def _line(error: yaml.YAMLError, content: bytes) -> int:
+    if isinstance(error, yaml.reader.ReaderError):
+        return content[: error.position].count(b"\n") + 1
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     return mark.line + 1 if mark is not None else 0
 

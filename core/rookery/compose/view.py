@@ -103,4 +103,4 @@ class View:
         if not isinstance(found, Map):
             return {}
         here = View(node=found, path=self.where(key), problems=self.problems)
-        return {name: here.child(name) for name in found.entries}
+        return {name: here.child(name) for name, value in found.entries.items() if isinstance(value, Map) or is_null(value)}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
 from rookery.compose.check import did_you_mean
+from rookery.compose.nodes import Map
 from rookery.compose.resolve.content import Contents
 from rookery.compose.resolve.networks import check_networks, link_aliases
 from rookery.compose.resolve.service import Surroundings, service_spec
@@ -32,9 +33,10 @@ def app_spec(app: str, document: View, env: Mapping[str, str], profiles: frozens
     specs = [service_spec(name, service, around) for name, service in active.items()]
     specs = _with_dependencies(specs, active, every)
     _check_published(specs, active)
-    if not every:
+    written = document.get("services")
+    if written is None or (isinstance(written, Map) and not written.entries):
         document.error("services", "there are no services", "add one under `services:`")
-    elif not active:
+    elif every and not active:
         names = sorted({profile for service in every.values() for profile in service.texts("profiles")})
         document.error("services", "every service has a profile that is not active", f"profiles are {', '.join(names)}")
     return AppSpec(name=app, services=tuple(specs), files=around.contents.used())

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from rookery.compose.check import did_you_mean
+from rookery.compose.nodes import empty
 from rookery.compose.view import View
 from rookery.model import NetworkAttachment
 
@@ -41,11 +42,8 @@ def _attachment(
 ) -> NetworkAttachment:
     own = () if is_default else use.texts("aliases")
     every_alias = tuple(dict.fromkeys((service, *own, *aliases)))
-    described = networks.get(network)
-    if described is None:
-        return NetworkAttachment(network=f"{app}_{network}", aliases=every_alias)
-    external = described.flag("external")
-    driver = described.text("driver")
+    described = networks.get(network, View(node=empty(use.node.mark), path="", problems=use.problems))
+    external, driver = described.flag("external"), described.text("driver")
     addresses = {"ipv4_address": "", "ipv6_address": ""}
     for key in addresses if not is_default else ():
         if use.has(key) and external:

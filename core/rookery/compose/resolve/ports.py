@@ -69,7 +69,7 @@ def target_of(view: View, key: str, service: View) -> int | None:
     """The port that a route or probe names, else the service's only one; None was reported."""
     port = view.whole(key) if view.has(key) else only_port(service)
     if port is None and not view.has(key):
-        view.error(key, "'port' is missing", "needed unless the service has exactly one port under `ports:` or `expose:`")
+        view.error("", "'port' is missing", "needed unless the service has exactly one port under `ports:` or `expose:`")
     return port if port is not None and 1 <= port <= 65535 else None
 
 
