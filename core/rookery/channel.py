@@ -1,5 +1,6 @@
 """gRPC channels and servers as all parts make them: one place for keepalives, limits and (later) identities."""
 
+import grpc
 import grpc.aio
 
 # A dead peer is noticed within 10 + 5 s even where the network says nothing; HTTP/2 pings cost next to nothing.
@@ -28,6 +29,11 @@ _SERVER: list[tuple[str, int]] = [
 def dial(address: str) -> grpc.aio.Channel:
     """A channel to `HOST:PORT`. It connects when first used and again whenever it is lost."""
     return grpc.aio.insecure_channel(address, options=[*_KEEPALIVE, *_LIMITS, *_RECONNECT])
+
+
+def dial_blocking(address: str) -> grpc.Channel:
+    """As `dial`, for code without an event loop."""
+    return grpc.insecure_channel(address, options=[*_KEEPALIVE, *_LIMITS, *_RECONNECT])
 
 
 def server() -> grpc.aio.Server:

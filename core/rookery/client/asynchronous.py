@@ -1,0 +1,116 @@
+"""The client for asyncio."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Concatenate, ParamSpec, TypeVar
+
+import grpc
+import grpc.aio
+
+from rookery.channel import dial
+from rookery.client import calls
+from rookery.client.address import DEFAULT_ADDRESS, parse_address
+from rookery.client.calls import Call, Stream
+from rookery.client.errors import ClientError, from_status
+from rookery.client.following import Following
+from rookery.client.methods import named_after, read_answer, sign
+from rookery.v1.control_pb2_grpc import ControlServiceStub
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _unary(build: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncClient", P], Awaitable[T]]:
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._send(build(*args, **kwargs))
+
+    return named_after(build, method)
+
+
+def _streaming(build: Callable[P, Stream[T]]) -> Callable[Concatenate["AsyncClient", P], AsyncIterator[T]]:
+    def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        return self._follow(build(*args, **kwargs))
+
+    return named_after(build, method)
+
+
+class AsyncClient:
+    """A connection to the manager at `HOST:PORT`, made when first used. Every unary call ends within `timeout_s`.
+
+    `actor` is who is named in the store's history for what is changed through it. Raises ClientError from every call.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 10.0, actor: str = "") -> None:
+        self.address = parse_address(address)
+        self._timeout_s = timeout_s
+        self._actor = actor
+        self._channel = dial(self.address)
+        self._stub = ControlServiceStub(self._channel)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    get_cluster = _unary(calls.get_cluster)
+    apply = _unary(calls.apply)
+    plan = _unary(calls.plan)
+    remove_app = _unary(calls.remove_app)
+    list_apps = _unary(calls.list_apps)
+    get_app = _unary(calls.get_app)
+    list_services = _unary(calls.list_services)
+    get_service = _unary(calls.get_service)
+    scale = _unary(calls.scale)
+    list_replicas = _unary(calls.list_replicas)
+    get_replica = _unary(calls.get_replica)
+    list_nodes = _unary(calls.list_nodes)
+    get_node = _unary(calls.get_node)
+    update_node = _unary(calls.update_node)
+    remove_node = _unary(calls.remove_node)
+    list_proxies = _unary(calls.list_proxies)
+    list_routes = _unary(calls.list_routes)
+    explain = _unary(calls.explain)
+    list_events = _unary(calls.list_events)
+    watch = _streaming(calls.watch)
+    logs = _streaming(calls.logs)
+
+    async def _send(self, call: Call[T]) -> T:
+        timeout_s = max(self._timeout_s, call.timeout_s or 0)
+        try:
+            message = await getattr(self._stub, call.method)(sign(call.request, self._actor), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise self._error(error, call.method, timeout_s) from None
+        return read_answer(call.read, message, call.method)
+
+    async def _follow(self, stream: Stream[T]) -> AsyncIterator[T]:
+        following = Following(stream)
+        while True:
+            failure: ClientError | None = None
+            call = getattr(self._stub, stream.method)(following.request)
+            try:
+                async for message in call:
+                    for value in read_answer(stream.read, message, stream.method):
+                        following.saw(value)
+                        yield value
+            except grpc.aio.AioRpcError as error:
+                failure = self._error(error, stream.method, None)
+            finally:
+                call.cancel()
+            if failure is not None and failure.code == "CANCELLED":
+                return
+            wait_s = following.retry_after(failure)
+            if wait_s is not None:
+                await asyncio.sleep(wait_s)
+            elif failure is not None:
+                raise failure
+            else:
+                return
+
+    def _error(self, error: grpc.aio.AioRpcError, method: str, timeout_s: float | None) -> ClientError:
+        code, details = error.code().name, error.details() or ""
+        return from_status(code, details, address=self.address, method=method, timeout_s=timeout_s)
