@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from google.protobuf.message import Message
 
@@ -19,7 +19,8 @@ def named_after(build: Callable[..., Any], method: F) -> F:
     me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     method.__name__ = method.__qualname__ = build.__name__
     method.__doc__ = build.__doc__
-    vars(method)["__signature__"] = signature.replace(parameters=[me, *signature.parameters.values()])
+    (result,) = get_args(signature.return_annotation)  # T of Call[T] or Stream[T]
+    vars(method)["__signature__"] = signature.replace(parameters=[me, *signature.parameters.values()], return_annotation=result)
     return method
 
 

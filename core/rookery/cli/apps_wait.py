@@ -1,0 +1,76 @@
+"""Waiting for an app to become what was asked for, or to be gone: what deploy, scale and rm have in common."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from rookery.cli.command import INTERRUPTED, TIMED_OUT
+from rookery.cli.converge import Line, Look, Outcome, look_at_services, new_failures
+from rookery.cli.output import say
+from rookery.cli.text import plural
+from rookery.cli.waiting import Display, wait_until
+from rookery.client import AsyncClient, NotFound
+from rookery.model import ReplicaId, ReplicaState
+
+T = TypeVar("T")
+STATUS = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: TIMED_OUT}
+
+
+async def failures(client: AsyncClient, app: str) -> frozenset[ReplicaId]:
+    """The replicas of an app that have failed so far; none where there is no such app."""
+    try:
+        found = await client.list_replicas(app, ended=True)
+    except NotFound:
+        return frozenset()
+    return frozenset(detail.replica.id for detail in found if detail.replica.state is ReplicaState.FAILED)
+
+
+async def converge(
+    client: AsyncClient,
+    app: str,
+    display: Display,
+    *,
+    old_failures: frozenset[ReplicaId],
+    timeout_s: float,
+    services: frozenset[str] = frozenset(),
+) -> tuple[Outcome, Look]:
+    """Waits until the app (or only some of its services) is as wanted, or can't become so."""
+    failed_at: dict[str, float] = {}
+
+    async def look() -> Look:
+        status = await client.get_app(app)
+        replicas = [detail.replica for detail in await client.list_replicas(app, ended=True)]
+        now = time.monotonic()
+        watched = [s for s in status.services if not services or s.service.name in services]
+        for service in watched:
+            for replica in new_failures(service, replicas, old_failures):
+                failed_at.setdefault(replica.id, now)
+        return look_at_services(watched, replicas, old_failures, {key: now - at for key, at in failed_at.items()})
+
+    return await wait_until(client, look, display, app=app, timeout_s=timeout_s)
+
+
+async def until_gone(client: AsyncClient, app: str, display: Display, *, timeout_s: float) -> tuple[Outcome, Look]:
+    """Waits until there is no such app."""
+
+    async def look() -> Look:
+        try:
+            status = await client.get_app(app)
+        except NotFound:
+            return Look([Line(app, "removed", Outcome.DONE)], Outcome.DONE)
+        left = len(await client.list_replicas(app))
+        return Look([Line(app, f"{plural(left, 'replica')} left of {plural(len(status.services), 'service')}")])
+
+    return await wait_until(client, look, display, app=app, timeout_s=timeout_s)
+
+
+def run_waiting(work: Callable[[], Coroutine[Any, Any, T]], *, on_interrupt: str) -> T:
+    """Runs it; Ctrl-C ends only the waiting, and says so."""
+    try:
+        return asyncio.run(work())
+    except KeyboardInterrupt:
+        say("\n" + on_interrupt)
+        raise click.exceptions.Exit(INTERRUPTED) from None

@@ -1,0 +1,94 @@
+"""How far a service is on its way to what is wanted, and whether it can still get there. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from rookery.cli.text import one_line
+from rookery.model import Desired, Replica, ReplicaId, ReplicaState, ServiceStatus
+
+# A failed replica that nothing replaces for so long will not be replaced; after so many failures the next one will fail too.
+_GIVE_UP_S = 2.0
+_GIVE_UP_FAILURES = 3
+
+
+class Outcome(Enum):
+    DONE = "converged"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is shown of one thing that is waited for; `outcome` None is: not yet."""
+
+    subject: str
+    text: str
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at what is waited for; `outcome` None means that it goes on."""
+
+    lines: Sequence[Line]
+    outcome: Outcome | None = None
+
+
+def look_at_services(
+    services: Iterable[ServiceStatus],
+    replicas: Iterable[Replica],
+    old_failures: frozenset[ReplicaId],
+    ages: Mapping[str, float],
+) -> Look:
+    """The progress of services. `old_failures` had failed before; `ages` are the seconds since the newer ones were seen."""
+    by_service: dict[str, list[Replica]] = {}
+    for replica in replicas:
+        by_service.setdefault(replica.key, []).append(replica)
+    lines = [_line(status, by_service.get(status.service.key, []), old_failures, ages) for status in services]
+    if any(line.outcome is Outcome.FAILED for line in lines):
+        return Look(lines, Outcome.FAILED)
+    return Look(lines, Outcome.DONE if all(line.outcome is Outcome.DONE for line in lines) else None)
+
+
+def new_failures(status: ServiceStatus, replicas: Iterable[Replica], old: frozenset[ReplicaId]) -> list[Replica]:
+    """Replicas of the wanted revision that failed since, although they were to run."""
+    return [
+        replica
+        for replica in replicas
+        if replica.state is ReplicaState.FAILED
+        and replica.key == status.service.key
+        and replica.revision == status.service.revision
+        and replica.desired is Desired.RUN
+        and replica.id not in old
+    ]
+
+
+def _line(status: ServiceStatus, replicas: Sequence[Replica], old: frozenset[ReplicaId], ages: Mapping[str, float]) -> Line:
+    key = status.service.key
+    count = f"{status.ready}/{status.wanted} ready"
+    if status.converged:
+        return Line(key, f"{status.wanted} done" if status.mode.endswith("job") else count, Outcome.DONE)
+    failures = new_failures(status, replicas, old)
+    taken = {_place(replica) for replica in replicas if not replica.ended}
+    stuck = [r for r in failures if _place(r) not in taken and ages.get(r.id, 0.0) >= _GIVE_UP_S]
+    if stuck or len(failures) >= _GIVE_UP_FAILURES:
+        worst = (stuck or failures)[-1]
+        return Line(key, f"{count}: {worst.name} failed: {one_line(worst.why) or 'no reason given'}", Outcome.FAILED)
+    waits = waits_for(status, replicas)
+    return Line(key, f"{count}  ({waits})" if waits else count)
+
+
+def waits_for(status: ServiceStatus, replicas: Iterable[Replica]) -> str:
+    """What a service waits for, in a few words: what most of its replicas that are not ready say, else what the manager says."""
+    current = [r for r in replicas if r.revision == status.service.revision and not r.ended]
+    states = Counter(r.state for r in current if not r.ready)
+    whys = Counter(one_line(r.why) for r in current if not r.ready and r.why)
+    counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    why = whys.most_common(1)[0][0] if whys else one_line(status.why)
+    return f"{counted}: {why}" if counted and why else counted or why
+
+
+def _place(replica: Replica) -> object:
+    return replica.slot or replica.node_id

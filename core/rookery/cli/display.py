@@ -1,0 +1,82 @@
+"""Progress on the screen: lines that change in place at a terminal, one line for each change where the output is piped."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from rookery.cli.converge import Line, Look, Outcome
+from rookery.cli.waiting import Display
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_MARKS = {Outcome.DONE: ("✓", "green"), Outcome.FAILED: ("✗", "red"), Outcome.TIMED_OUT: ("!", "yellow")}
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class Silent:
+    """Shows nothing."""
+
+    def show(self, look: Look) -> None: ...
+
+
+class Lines:
+    """Prints what changed since the last look. What a line says of how it gets on is not repeated for each step."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}
+
+    def show(self, look: Look) -> None:
+        for line in look.lines:
+            if self._shown.get(line.subject) != line.text:
+                self._shown[line.subject] = line.text
+                click.echo(f"{line.subject}  {line.text}")
+
+
+class Live:
+    """Redraws its lines in place."""
+
+    def __init__(self, refresh: Callable[["Text"], None]) -> None:
+        self._refresh = refresh
+
+    def show(self, look: Look) -> None:
+        self._refresh(_text(look))
+
+
+@contextlib.contextmanager
+def progress(*, silent: bool = False) -> Iterator[Display]:
+    """The display for where the output goes."""
+    if silent:
+        yield Silent()
+    elif not sys.stdout.isatty():
+        yield Lines()
+    else:
+        from rich.console import Console  # lazy: rich takes longer to load than most commands to run
+        from rich.live import Live as RichLive
+
+        ctx = click.get_current_context(silent=True)
+        console = Console(no_color=ctx is not None and ctx.color is False, highlight=False)
+        with RichLive(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+            yield Live(lambda text: live.update(text, refresh=True))
+
+
+def _text(look: Look) -> "Text":
+    from rich.text import Text  # lazy: see above
+
+    wide = max((len(line.subject) for line in look.lines), default=0)
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for number, line in enumerate(look.lines):
+        mark, colour = _MARKS[line.outcome] if line.outcome else (_SPINNER[int(time.monotonic() * 10) % len(_SPINNER)], "cyan")
+        text.append("\n" if number else "")
+        text.append(f"{mark} ", style=colour)
+        text.append(f"{line.subject:<{wide}}  ", style="bold")
+        text.append(line.text)
+    return text
+
+
+def summary(lines: list[Line]) -> str:
+    return "\n".join(f"  {line.subject}  {line.text}" for line in lines)
