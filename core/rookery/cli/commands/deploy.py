@@ -1,0 +1,107 @@
+"""`rookery deploy`: makes an app what its compose file says, and shows how it gets there."""
+
+import time
+from pathlib import Path
+
+import click
+
+from rookery.cli.apps_wait import STATUS, converge, failures, run_waiting
+from rookery.cli.changes import change_lines
+from rookery.cli.command import command, json_option, pass_session
+from rookery.cli.compose_input import compose_options, load_app
+from rookery.cli.converge import Look, Outcome
+from rookery.cli.display import progress
+from rookery.cli.output import say, show_json, warn
+from rookery.cli.session import Session
+from rookery.client import Applied
+from rookery.model import AppSpec, AppStatus, ChangeKind, PortMode
+
+
+@command("deploy")
+@compose_options
+@click.option("--prune/--no-prune", default=False, help="Remove services that the file no longer names.")
+@click.option("--detach", "-d", is_flag=True, help="Do not wait until all is ready.")
+@click.option("--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds to wait.")
+@json_option
+@pass_session
+def deploy(
+    session: Session,
+    files: tuple[Path, ...],
+    app: str | None,
+    env_files: tuple[Path, ...],
+    profiles: tuple[str, ...],
+    project_dir: Path | None,
+    prune: bool,
+    detach: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Make an app what its compose file says, and wait until it is.
+
+    Deploying the same file again changes nothing. Exit status: 0 all services are ready, 1 one of them failed, 2 the file is
+    wrong, 3 not ready within --timeout, 4 no manager answers.
+    """
+    spec = load_app(files, app, env_files, profiles, project_dir).app
+    interrupted = (
+        f"The deploy of {spec.name} goes on in the background. Look with: rookery ps {spec.name}; rookery events {spec.name} -f"
+    )
+    outcome = run_waiting(lambda: _deploy(session, spec, prune, detach, timeout, as_json), on_interrupt=interrupted)
+    raise click.exceptions.Exit(STATUS[outcome])
+
+
+async def _deploy(session: Session, spec: AppSpec, prune: bool, detach: bool, timeout_s: float, as_json: bool) -> Outcome:
+    begun = time.monotonic()
+    async with session.async_client() as client:
+        old = await failures(client, spec.name)
+        applied = await client.apply(spec, prune=prune)
+        if not as_json:
+            for line in change_lines(spec.name, applied.changes, fields=False):
+                click.echo(line)
+        outcome, seen = Outcome.DONE, Look([])
+        if not detach:
+            with progress(silent=as_json) as display:
+                outcome, seen = await converge(client, spec.name, display, old_failures=old, timeout_s=timeout_s)
+        took_s = time.monotonic() - begun
+        status = await client.get_app(spec.name)
+    if as_json:
+        word = "started" if detach else outcome.value
+        answer = {"app": spec.name, "outcome": word, "took_s": round(took_s, 3), "changes": applied.changes, "status": status}
+        show_json(answer)
+    elif detach:
+        click.echo(f"{spec.name} is being deployed. Look with: rookery ps {spec.name}")
+    else:
+        _conclude(spec, applied, status, outcome, seen, took_s)
+    return outcome
+
+
+def _conclude(spec: AppSpec, applied: Applied, status: AppStatus, outcome: Outcome, seen: Look, took_s: float) -> None:
+    named = {service.name for service in spec.services} | {change.service for change in applied.changes}
+    for left in [service.service.key for service in status.services if service.service.name not in named]:
+        warn(f"{left} is not in the compose file and goes on; --prune removes it")
+    match outcome:
+        case Outcome.DONE:
+            changed = any(change.kind is not ChangeKind.KEEP for change in applied.changes)
+            click.echo(
+                f"{spec.name} is ready after {took_s:.1f} s" if changed else f"{spec.name} was ready already: nothing changed"
+            )
+            for line in _published(status):
+                click.echo(line)
+        case Outcome.FAILED:
+            failed = [line.subject for line in seen.lines if line.outcome is Outcome.FAILED]
+            say(f"{spec.name} failed after {took_s:.1f} s. Next: rookery logs {failed[0]} --tail 20; rookery explain {failed[0]}")
+        case Outcome.TIMED_OUT:
+            late = [line.subject for line in seen.lines if line.outcome is None] or [spec.name]
+            say(
+                f"{spec.name} is not ready after {took_s:.0f} s; it goes on. "
+                f"Next: rookery explain {late[0]}; rookery logs {late[0]}"
+            )
+
+
+def _published(status: AppStatus) -> list[str]:
+    lines = []
+    for service in status.services:
+        ports = [f"port {port.published}" for port in service.ports if port.published and port.mode is PortMode.INGRESS]
+        ports += [f"http://{route.host or 'any host'}:{route.published}{route.path}" for route in service.routes]
+        if ports:
+            lines.append(f"  {service.service.key} answers on {', '.join(ports)} of every proxy")
+    return lines
