@@ -1,7 +1,7 @@
 """The one shape of every control loop: dirty keys in, one reconciliation of a key at a time.
 
-A wake-up carries no data: it marks a key dirty, and the loop looks at everything that belongs to the key. A key marked while it is
-being reconciled is reconciled once more. A key is never with two workers.
+A wake-up carries no data: it marks a key dirty, and the loop looks at everything that belongs to the key. A key marked while it
+is being reconciled is reconciled once more. A key is never with two workers.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class DirtyKeys(Generic[K]):
 
 
 async def reconcile(keys: DirtyKeys[K], step: Callable[[K], Awaitable[float | None]], *, workers: int = 1) -> None:
-    """Runs `step(key)` for every key that gets dirty, for ever. What a step returns is when the key wants to be looked at again."""
+    """Runs `step(key)` for every key that gets dirty, for ever. A step returns when it wants the key looked at again, if so."""
 
     async def work() -> None:
         while True:

@@ -33,11 +33,8 @@ async def watch(api: Api, request: control_pb2.WatchRequest, send: Send) -> None
     after = request.after_revision or api.state.revision
     if request.snapshot:
         after = api.state.revision
-        message, replicas = _snapshot(api, request.app)  # taken in one turn of the event loop: it belongs together
-        for at in range(0, max(1, len(replicas)), SNAPSHOT_PART):
-            message.replicas.extend([encode(replica) for replica in replicas[at : at + SNAPSHOT_PART]])
+        for message in _snapshot(api, request.app):  # made in one turn of the event loop: it belongs together
             await send(message)
-            message = control_pb2.WatchResponse(revision=after)
     changes_of = cast("AsyncGenerator[tuple[Change, ...], None]", api.store.watch(after=after))
     async with aclosing(changes_of):
         async for changes in changes_of:
@@ -47,16 +44,20 @@ async def watch(api: Api, request: control_pb2.WatchRequest, send: Send) -> None
                 await send(await _message(api, mine))
 
 
-def _snapshot(api: Api, app: str) -> tuple[control_pb2.WatchResponse, list[Replica]]:
-    """All but the replicas, and the replicas, which may be too many for one message."""
+def _snapshot(api: Api, app: str) -> list[control_pb2.WatchResponse]:
+    """Several messages of one revision, so that none is too large; all but the first bring replicas only."""
     state = api.state
-    message = control_pb2.WatchResponse(
+    replicas = [replica for replica in state.replicas.values() if not replica.ended and app in ("", replica.app)]
+    first = control_pb2.WatchResponse(
         revision=state.revision,
         services=[encode(status) for status in statuses(state, app)],
+        replicas=[encode(replica) for replica in replicas[:SNAPSHOT_PART]],
         nodes=[encode(node) for node in state.nodes.values()],
         apps=[encode(found) for name, found in state.apps.items() if app in ("", name)],
     )
-    return message, [replica for replica in state.replicas.values() if not replica.ended and app in ("", replica.app)]
+    rest = range(SNAPSHOT_PART, len(replicas), SNAPSHOT_PART)
+    parts = [[encode(replica) for replica in replicas[at : at + SNAPSHOT_PART]] for at in rest]
+    return [first, *(control_pb2.WatchResponse(revision=state.revision, replicas=part) for part in parts)]
 
 
 def _touches(key: str, app: str) -> bool:

@@ -10,11 +10,12 @@ class StoreError(Exception):
 
 
 class Conflict(StoreError):
-    """A condition of a commit did not hold; nothing was written. `key` is the one that had changed."""
+    """A condition of a commit did not hold; nothing was written. `key` had changed, at revision `actual` (0: it is absent)."""
 
     def __init__(self, key: str, expected: int, actual: int) -> None:
         super().__init__(f"{key} is at revision {actual}, not {expected}")
         self.key = key
+        self.actual = actual
 
 
 class Compacted(StoreError):

@@ -1,0 +1,38 @@
+"""What a node is to run: its assignments, and what changed in them."""
+
+from collections.abc import Iterable, Mapping
+
+from rookery.model import Assignment, Desired, FileContent, Replica, ReplicaId, ReplicaState, ServiceSpec
+
+
+def assignment_of(replica: Replica, spec: ServiceSpec, files: tuple[FileContent, ...] = ()) -> Assignment:
+    stops = replica.state is ReplicaState.STOPPING
+    return Assignment(
+        replica_id=replica.id,
+        app=replica.app,
+        service=replica.service,
+        slot=replica.slot,
+        revision=replica.revision,
+        spec=spec,
+        desired=Desired.STOP if stops else Desired.RUN,
+        why=replica.why if stops else "",
+        files=() if stops else files,
+    )
+
+
+def is_assigned(replica: Replica) -> bool:
+    return bool(replica.node_id) and not replica.ended and replica.state is not ReplicaState.PENDING
+
+
+Marks = Mapping[ReplicaId, tuple[int, bool]]
+"""Per assigned replica, all that can change of its assignment: the revision, and whether it is to stop."""
+
+
+def marks(replicas: Iterable[Replica]) -> Marks:
+    return {r.id: (r.revision, r.state is ReplicaState.STOPPING) for r in replicas if is_assigned(r)}
+
+
+def difference(held: Marks, wanted: Marks) -> tuple[tuple[ReplicaId, ...], tuple[ReplicaId, ...]]:
+    """The replicas whose assignments are to be put, and those to be removed."""
+    puts = tuple(replica_id for replica_id, mark in wanted.items() if held.get(replica_id) != mark)
+    return puts, tuple(replica_id for replica_id in held if replica_id not in wanted)

@@ -1,0 +1,44 @@
+"""What agents saw of their replicas, on its way into the records: many statuses of many agents in one commit.
+
+Only the latest status of a replica waits, so what waits is bounded by the number of replicas.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from rookery.model import NodeId, ReplicaId, ReplicaStatus
+
+from rookery_manager.actor import Actor
+from rookery_manager.planners.observe import plan_status
+from rookery_manager.state import State
+
+log = logging.getLogger("rookery.manager")
+
+
+class Statuses:
+    def __init__(self, state: State, actor: Actor) -> None:
+        self._state = state
+        self._actor = actor
+        self._waiting: dict[ReplicaId, tuple[NodeId, ReplicaStatus]] = {}
+        self._changed = asyncio.Event()
+
+    def put(self, node_id: NodeId, statuses: Iterable[ReplicaStatus]) -> None:
+        for status in statuses:
+            self._waiting.pop(status.replica_id, None)
+            self._waiting[status.replica_id] = (node_id, status)
+        self._changed.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            batch, self._waiting = self._waiting, {}
+            while not await self._take(batch):
+                log.debug("a replica had changed meanwhile: its status is looked at anew")
+
+    async def _take(self, batch: dict[ReplicaId, tuple[NodeId, ReplicaStatus]]) -> bool:
+        steps = [
+            plan_status(self._state.replicas.get(replica_id), status, node_id) for replica_id, (node_id, status) in batch.items()
+        ]
+        return await self._actor.act([step for step in steps if step is not None])

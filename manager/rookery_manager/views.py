@@ -1,0 +1,126 @@
+"""The snapshots that planners get, cut out of the state: what belongs to one service, what a node has left."""
+
+from collections.abc import Iterable, Mapping
+
+from rookery.model import (
+    Dependency,
+    DependencyCondition,
+    Global,
+    GlobalJob,
+    Node,
+    NodeId,
+    Replica,
+    ReplicaId,
+    ReplicaState,
+    Revision,
+    Service,
+    ServiceKey,
+    ServiceSpec,
+)
+from rookery.model.ids import service_key
+
+from rookery_manager import scheduler
+from rookery_manager.planners.view import NodeBrief, ServiceView
+from rookery_manager.records import Record
+from rookery_manager.routing import RoutePlane
+from rookery_manager.scheduler import NodeView
+from rookery_manager.state import State
+
+
+class NodeViews:
+    """What each node has left, made anew only for nodes on which something changed."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._views: dict[NodeId, NodeView] = {}
+        self._dirty: set[NodeId] = set(state.nodes)
+        state.listen(self._on_record)
+
+    def all(self) -> Mapping[NodeId, NodeView]:
+        dirty, self._dirty = self._dirty, set()
+        for node_id in dirty:
+            node = self._state.nodes.get(node_id)
+            if node is None:
+                self._views.pop(node_id, None)
+            else:
+                self._views[node_id] = node_view(self._state, node)
+        return self._views
+
+    def _on_record(self, record: Record, after: Record | None) -> None:
+        match record:
+            case Replica():
+                self._dirty.add(record.node_id)
+                if isinstance(after, Replica):
+                    self._dirty.add(after.node_id)
+            case Node():
+                self._dirty.add(record.id)
+            case _:
+                return
+        self._dirty.discard(NodeId(""))
+
+
+def node_view(state: State, node: Node, *, without: ServiceKey | None = None) -> NodeView:
+    """What the node has and what is on it, as the scheduler sees it; `without` leaves out the replicas of a service."""
+    replicas = [r for r in state.replicas_on(node.id).values() if r.key != without]
+    return scheduler.view(node, replicas, specs_of(state, replicas))
+
+
+def specs_of(state: State, replicas: Iterable[Replica]) -> Mapping[ReplicaId, ServiceSpec]:
+    found = ((r.id, state.revision_of(r.key, r.revision)) for r in replicas)
+    return {replica_id: revision.spec for replica_id, revision in found if revision is not None}
+
+
+def service_view(state: State, key: ServiceKey, plane: RoutePlane) -> ServiceView | None:
+    """All that the planner of a service looks at; None where there is no such service."""
+    service = state.services.get(key)
+    wanted = state.revision_of(key, service.revision) if service else None
+    if service is None or wanted is None:
+        return None
+    replicas = tuple(state.replicas_of(key).values())
+    numbers = {replica.revision for replica in replicas}
+    found = (state.revision_of(key, number) for number in numbers)
+    specs = {revision.number: revision.spec for revision in found if revision is not None}
+    draining = ((r.id, plane.undrained(r)) for r in replicas if r.state is ReplicaState.DRAINING)
+    return ServiceView(
+        service=service,
+        specs={**specs, wanted.number: wanted.spec},
+        replicas=replicas,
+        nodes=_briefs(state, wanted, replicas),
+        undrained={replica_id: waits_for for replica_id, waits_for in draining if waits_for is not None},
+        unmet=next((why for d in wanted.spec.depends_on if (why := unmet(state, service, d))), ""),
+    )
+
+
+def _briefs(state: State, wanted: Revision, replicas: tuple[Replica, ...]) -> dict[NodeId, NodeBrief]:
+    is_global = isinstance(wanted.spec.mode, Global | GlobalJob)
+    node_ids = set(state.nodes) if is_global else {r.node_id for r in replicas if r.node_id}
+    briefs = {}
+    for node_id in node_ids:
+        node = state.nodes.get(node_id)
+        if node is None:
+            continue
+        refusal = ""
+        if is_global:  # a replica that is there must not be in its own way
+            key = service_key(wanted.app, wanted.service)
+            refusal = scheduler.eligible(wanted.spec, node_view(state, node, without=key)) or ""
+        briefs[node_id] = NodeBrief(
+            id=node_id, name=node.name, state=node.state, availability=node.availability, why=node.why, refusal=refusal
+        )
+    return briefs
+
+
+def unmet(state: State, service: Service, dependency: Dependency) -> str:
+    """What a dependency still waits for; empty when it is met."""
+    key = service_key(service.app, dependency.service)
+    if key not in state.services:
+        return f"{key}, which it depends on and which does not exist" if dependency.required else ""
+    replicas = state.replicas_of(key).values()
+    match dependency.condition:
+        case DependencyCondition.SERVICE_STARTED:
+            met = any(replica.state is ReplicaState.RUNNING for replica in replicas)
+            return "" if met else f"{key} to be started"
+        case DependencyCondition.SERVICE_HEALTHY:
+            return "" if any(replica.ready for replica in replicas) else f"{key} to be healthy"
+        case DependencyCondition.SERVICE_COMPLETED_SUCCESSFULLY:
+            met = any(replica.state is ReplicaState.STOPPED and replica.exit_code == 0 for replica in replicas)
+            return "" if met else f"{key} to complete"

@@ -1,0 +1,82 @@
+"""Routes are made of ready replicas, and say why there is none."""
+
+from dataclasses import replace
+
+from rookery.model import (
+    Endpoint,
+    HttpRoute,
+    ListenProtocol,
+    NodeId,
+    Port,
+    PortMode,
+    PortProtocol,
+    Replica,
+    ReplicaId,
+    ReplicaState,
+    Service,
+    ServiceSpec,
+)
+from rookery_manager.planners.routes import replica_ids, routes_of
+
+SERVICE = Service(app="shop", name="web", revision=1, replicas=2)
+SPEC = ServiceSpec(name="web", ports=(Port(target=80, published=8080), Port(target=9, published=9, mode=PortMode.HOST)))
+
+
+def replica(name: str, *, ready: bool = True, state: ReplicaState = ReplicaState.RUNNING) -> Replica:
+    endpoint = Endpoint(replica_id=ReplicaId(name), address="10.0.0.1", port=30000, target=80)
+    return Replica(
+        id=ReplicaId(name),
+        app="shop",
+        service="web",
+        slot=1,
+        revision=1,
+        node_id=NodeId("n"),
+        state=state,
+        ready=ready,
+        endpoints=(endpoint,),
+    )
+
+
+def test_a_published_port_is_a_route_to_the_ready_replicas_alone() -> None:
+    draining = replica("c", ready=False, state=ReplicaState.DRAINING)
+    (route,) = routes_of(SERVICE, SPEC, [replica("b"), replica("a"), replica("d", ready=False), draining])
+    assert (route.id, route.port, route.protocol) == ("shop/web:8080", 8080, ListenProtocol.DETECT)
+    assert [endpoint.replica_id for endpoint in route.endpoints] == ["a", "b"]
+    assert replica_ids([route]) == {"a", "b"}
+    assert route.why_empty == ""
+
+
+def test_an_http_route_has_host_and_path() -> None:
+    spec = ServiceSpec(name="web", routes=(HttpRoute(target=80, host="shop.test", path="/api", published=80),))
+    (route,) = routes_of(SERVICE, spec, [replica("a")])
+    assert (route.id, route.host, route.path, route.protocol) == (
+        "shop/web:80shop.test/api",
+        "shop.test",
+        "/api",
+        ListenProtocol.HTTP,
+    )
+
+
+def test_an_empty_route_says_why() -> None:
+    def why(service: Service, *replicas: Replica) -> str:
+        return routes_of(service, SPEC, replicas)[0].why_empty
+
+    assert why(SERVICE) == "shop/web has no replica"
+    assert why(replace(SERVICE, replicas=0)) == "shop/web is scaled to 0"
+    starting = replica("a", ready=False, state=ReplicaState.STARTING)
+    assert why(SERVICE, starting) == "no replica of shop/web is ready: 1 starting"
+
+
+def test_the_application_protocol_decides_how_the_port_is_read() -> None:
+    def protocol(port: Port) -> ListenProtocol:
+        return routes_of(SERVICE, ServiceSpec(name="web", ports=(port,)), [])[0].protocol
+
+    assert protocol(Port(target=1, app_protocol="http")) is ListenProtocol.HTTP
+    assert protocol(Port(target=1, app_protocol="postgres")) is ListenProtocol.TCP
+    assert protocol(Port(target=1, protocol=PortProtocol.UDP)) is ListenProtocol.UDP
+
+
+def test_a_removed_service_keeps_its_routes_until_nothing_serves() -> None:
+    removing = replace(SERVICE, removing=True)
+    assert len(routes_of(removing, SPEC, [replica("a")])) == 1
+    assert routes_of(removing, SPEC, [replica("a", ready=False, state=ReplicaState.DRAINING)]) == ()
