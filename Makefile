@@ -35,5 +35,13 @@ check: proto     ## format, lint, types, import rules, generated code
 test: setup      ## all tests that this machine can run
 	@$(BIN)/pytest
 
+demo: setup      ## a cluster, an app, a node that dies; RUNTIME=docker or RUNTIME=process picks the kind
+	@$(BIN)/python compose/demo.py --runtime $(or $(RUNTIME),auto)
+
+bench: setup     ## our figures beside the peers'; needs root and engines, takes some 20 minutes
+	@PYTHONPATH=tests/cluster $(BIN)/python bench/deploy.py
+	@PYTHONPATH=tests/cluster $(BIN)/python bench/recover.py
+
 clean:           ## remove what the other commands made
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	@if [ -x $(BIN)/python ]; then $(BIN)/python compose/demo.py --remove-images || true; fi
+	@rm -rf compose/wheels $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,0 +1,52 @@
+"""The floor under every deployment: the same containers made and started straight through the engines' APIs, in parallel."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import docker
+from rig import Host
+from rig.image import IMAGE
+
+_NETWORK = "floor_default"
+
+
+def deploy(hosts: list[Host], count: int, *, parallel: int) -> float:
+    """Seconds until all containers run, spread over the hosts, `parallel` requests at a time on each engine.
+
+    They have what Rookery gives a replica of the same service: labels, environment and a network of the app's own.
+    """
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        list(pool.map(lambda host: host.engine.client.api.create_network(_NETWORK, driver="bridge", check_duplicate=True), hosts))
+    own = threading.local()
+    clients: list[docker.APIClient] = []
+
+    def start(index: int) -> None:
+        host = hosts[index % len(hosts)]
+        known = own.__dict__.setdefault("clients", {})
+        if host.name not in known:
+            known[host.name] = docker.APIClient(base_url=host.engine.url, version="1.41")
+            clients.append(known[host.name])
+        _start(known[host.name], index)
+
+    with ThreadPoolExecutor(parallel * len(hosts)) as pool:
+        list(pool.map(start, range(count)))
+    took = time.monotonic() - began
+    for client in clients:
+        client.close()
+    return took
+
+
+def _start(client: docker.APIClient, index: int) -> None:
+    identity = {"app": "floor", "service": "busybox", "slot": str(index), "node": "floor", "replica": f"{index:026}"}
+    made = client.create_container(
+        IMAGE,
+        ["sleep", "1000000000"],
+        name=f"floor-busybox-{index}",
+        labels={**{f"rookery.{key}": value for key, value in identity.items()}, "rookery.revision": "1"},
+        environment={f"ROOKERY_{key.upper()}": value for key, value in identity.items()},
+        host_config=client.create_host_config(network_mode=_NETWORK),
+        networking_config=client.create_networking_config({_NETWORK: client.create_endpoint_config(aliases=["busybox"])}),
+    )
+    client.start(made["Id"])

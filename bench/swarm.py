@@ -1,0 +1,65 @@
+"""Docker Swarm on a rig's engines: the first host is the manager, the others are workers."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rig import Host, wait_until
+from rig.image import IMAGE
+
+
+class Swarm:
+    """A swarm of the hosts' engines for as long as the context lasts."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self.hosts = hosts
+        self._api = hosts[0].engine.client.api
+
+    def __enter__(self) -> "Swarm":
+        first, *others = self.hosts
+        self._api.init_swarm(advertise_addr=first.address, listen_addr=f"{first.address}:2377")
+        token = self._api.inspect_swarm()["JoinTokens"]["Worker"]
+        for host in others:
+            api = host.engine.client.api
+            api.join_swarm([f"{first.address}:2377"], token, listen_addr=f"{host.address}:2377", advertise_addr=host.address)
+        wait_until(self._all_ready, within_s=60, what="the swarm's nodes to be ready")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for host in reversed(self.hosts):
+            host.engine.client.api.leave_swarm(force=True)
+
+    def _all_ready(self) -> bool:
+        states = [node["Status"]["State"] for node in self._api.nodes()]
+        return len(states) == len(self.hosts) and all(state == "ready" for state in states)
+
+    def deploy(self, count: int, command: tuple[str, ...] = ("sleep", "1000000000")) -> float:
+        """Seconds until all tasks of a new service report that they run."""
+        began = time.monotonic()
+        self.create(count, command)
+        wait_until(lambda: self.running() == count, within_s=300, what=f"{count} tasks to run", every_s=0.05)
+        return time.monotonic() - began
+
+    def create(self, count: int, command: tuple[str, ...]) -> None:
+        image = self._api.inspect_image(IMAGE)["Id"]  # by id: Swarm asks a registry about anything else
+        template = {"ContainerSpec": {"Image": image, "Command": list(command)}}
+        self._api.create_service(template, name="busybox", mode={"Replicated": {"Replicas": count}})
+
+    def tasks(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._api.tasks(filters={"desired-state": "running"})
+        return found
+
+    def running(self) -> int:
+        return sum(1 for task in self.tasks() if task["Status"]["State"] == "running")
+
+    def remove(self) -> float:
+        """Seconds until no container of the service is left on any engine."""
+        began = time.monotonic()
+        self._api.remove_service("busybox")
+        label = "com.docker.swarm.service.name=busybox"
+        wait_until(
+            lambda: not any(host.engine.containers(label=label, everything=True) for host in self.hosts),
+            within_s=300,
+            what="the service's containers to be gone",
+        )
+        return time.monotonic() - began

@@ -1,0 +1,101 @@
+"""The demo cluster without an engine: every part and every replica as a plain process of this machine."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+from rookery.client import Client
+
+HERE = Path(__file__).parent
+STOP_S = 10
+
+
+class Processes:
+    """The cluster for as long as the context lasts; its data and logs are in a folder that goes with it."""
+
+    def __init__(self, manager_port: int, port: int) -> None:
+        self.manager = f"127.0.0.1:{manager_port}"
+        self.port = port
+        self.files = [HERE / "demo/app.yml", HERE / "demo/process.yml"]
+        self._folder = Path(tempfile.mkdtemp(prefix="rookery-demo-"))
+        self.environment = {
+            "DEMO_PORT": str(port),
+            "DEMO_DIR": str(HERE / "demo"),
+            "DEMO_DATA": str(self._folder / "store"),
+            "PYTHON": sys.executable,
+        }
+        self._parts: dict[str, subprocess.Popen[bytes]] = {}
+
+    def build(self) -> None:
+        """Nothing: processes need no images."""
+
+    def __enter__(self) -> "Processes":
+        self._start("manager", "rookery_manager.main", "--listen", self.manager)
+        for name in ("agent1", "agent2", "agent3"):
+            where = ["--manager", self.manager, "--name", name, "--address", "127.0.0.1"]
+            self._start(name, "rookery_agent.main", *where, "--runtime", "process")
+        self._start("proxy", "rookery_proxy.main", "--manager", self.manager, "--bind", "127.0.0.1", "--workers", "1")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clean()
+
+    def kill_node(self, name: str, _client: Client) -> int:
+        """Kills the agent, then all its replicas; how many those were."""
+        agent = self._parts[name]
+        replicas = psutil.Process(agent.pid).children()
+        everything = psutil.Process(agent.pid).children(recursive=True)
+        agent.kill()
+        agent.wait()
+        for process in everything:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        return len(replicas)
+
+    def clean(self) -> None:
+        """Ends every part and what it started."""
+        families = [child for part in self._parts.values() for child in _family(part)]
+        for part in self._parts.values():
+            part.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(families, timeout=STOP_S)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        for part in self._parts.values():
+            part.kill()
+            part.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def logs(self) -> str:
+        tails = [f"--- {name}\n" + "\n".join(self._log(name).read_text().splitlines()[-15:]) for name in self._parts]
+        return "\n".join(tails)
+
+    def _start(self, name: str, module: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", module, "--data", str(self._folder / name), *arguments]
+        with self._log(name).open("wb") as log:
+            # A group of its own: Ctrl-C is for the demo, which then ends its parts in order
+            self._parts[name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                process_group=0,
+            )
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+
+def _family(part: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(part.pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
