@@ -15,7 +15,10 @@ BOTH = (RuntimeKind.DOCKER, RuntimeKind.PROCESS)
 
 
 class FakeAgent:
-    """As a context it is connected and has its assignments. `paused` keeps it connected but silent. `refuses` keeps replicas from getting ready."""
+    """Entered, it is connected and has its assignments.
+
+    `paused` keeps it connected but silent; `refuses` keeps replicas from getting ready.
+    """
 
     def __init__(self, address: str, name: str, *, heartbeat_s: float = 0.1) -> None:
         self.address = address
@@ -24,6 +27,7 @@ class FakeAgent:
         self.assignments: dict[ReplicaId, Assignment] = {}
         self.generation = 0
         self.sets_received = 0
+        self.connected = asyncio.Event()
         self.farewell = ""
         self.paused = False
         self.refuses = False
@@ -33,14 +37,14 @@ class FakeAgent:
     async def __aenter__(self) -> "FakeAgent":
         self.start()
         async with asyncio.timeout(10):
-            while not self.sets_received:
-                await asyncio.sleep(0.01)
+            await self.connected.wait()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.die()
 
     def start(self) -> None:
+        self.connected.clear()
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._beat())]
 
     async def die(self) -> None:
@@ -88,6 +92,7 @@ class FakeAgent:
         match message.WhichOneof("kind"):
             case "assignments":
                 self.sets_received += 1
+                self.connected.set()
                 self.generation = message.assignments.generation
                 self.assignments = {}
                 self._put([decode(Assignment, a) for a in message.assignments.assignments])

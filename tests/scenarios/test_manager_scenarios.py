@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from fake_agent import FakeAgent
 from fake_proxy import FakeProxy
-
 from rookery import channel
 from rookery.model import AppSpec, Availability, ContainerSpec, Desired, Port, Replicated, ServiceSpec, UpdateConfig
 from rookery.v1 import control_pb2, control_pb2_grpc
