@@ -81,12 +81,16 @@ def web(image: str = "web:1", replicas: int = 4) -> ServiceSpec:
 
 def test_a_deployed_service_is_spread_over_the_nodes_and_routed(tmp_path: Path) -> None:
     async def scene() -> None:
-        async with manager(tmp_path) as m, FakeAgent(m.address, "n1") as a, FakeAgent(m.address, "n2") as b:
-            async with FakeProxy(m.address) as proxy:
-                await m.deploy(web())
-                await until(lambda: m.converged("web"))
-                assert len(a.assignments) == len(b.assignments) == 2
-                await until(lambda: len(proxy.endpoints("shop/web:8080")) == 4)
+        async with (
+            manager(tmp_path) as m,
+            FakeAgent(m.address, "n1") as a,
+            FakeAgent(m.address, "n2") as b,
+            FakeProxy(m.address) as proxy,
+        ):
+            await m.deploy(web())
+            await until(lambda: m.converged("web"))
+            assert len(a.assignments) == len(b.assignments) == 2
+            await until(lambda: len(proxy.endpoints("shop/web:8080")) == 4)
 
     asyncio.run(scene())
 
