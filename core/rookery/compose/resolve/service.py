@@ -13,6 +13,12 @@ from rookery.compose.resolve.probe import probe
 from rookery.compose.view import View
 from rookery.model import Dependency, DependencyCondition, OnDisconnect, RuntimeKind, ServiceSpec
 
+_OF_CONTAINERS = """
+    cap_add cap_drop cgroup_parent devices dns dns_opt dns_search domainname extra_hosts group_add hostname image init ipc logging
+    network_mode networks oom_score_adj pid platform privileged pull_policy read_only security_opt shm_size stdin_open sysctls tmpfs
+    tty userns_mode volumes
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -39,7 +45,11 @@ def service_spec(name: str, service: View, around: Surroundings) -> ServiceSpec:
     mode = network_mode(service)
     mounted, files = mounts(service, around.app, around.volumes), around.contents.mounts(service)
     check_targets(service, mounted, files)
-    joined = () if mode else attachments(service, name, around.app, around.networks, around.aliases.get(name, ()))
+    joined = (
+        ()
+        if mode or runtime is RuntimeKind.PROCESS
+        else attachments(service, name, around.app, around.networks, around.aliases.get(name, ()))
+    )
     return ServiceSpec(
         name=name,
         container=container(
@@ -75,6 +85,9 @@ def service_spec(name: str, service: View, around: Surroundings) -> ServiceSpec:
 def _check_source(service: View, runtime: RuntimeKind) -> None:
     """A container needs an image that nodes can pull, a process a command."""
     if runtime is RuntimeKind.PROCESS:
+        for key in _OF_CONTAINERS.split():
+            if service.has(key):
+                service.warn(key, "has no effect: a process of `runtime: process` has no container")
         if not service.texts("command") and not service.texts("entrypoint"):
             service.error("x-rookery", "`runtime: process` needs a 'command'")
     elif not service.has("image") and service.has("build"):
