@@ -115,8 +115,9 @@ def _value(type: Type) -> str:
             return "text or list"
         case Pairs():
             return "mapping or list of NAME=value"
-        case ListOf(item=item, single=single):
-            return f"list of {_value(item)}" + (", or one" if single else "")
+        case ListOf(item=item, single=single, expand=expand):
+            short = ", or short form" if expand is not None and "short" not in _value(item) else ""
+            return f"list of {_value(item)}{short}" + (", or one" if single else "")
         case Named(from_list=from_list):
             return "mapping by name" + (", or list of names" if from_list is not None else "")
         case Object(expand=expand):

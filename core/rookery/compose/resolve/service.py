@@ -15,8 +15,8 @@ from rookery.model import Dependency, DependencyCondition, OnDisconnect, Runtime
 
 _OF_CONTAINERS = """
     cap_add cap_drop cgroup_parent devices dns dns_opt dns_search domainname extra_hosts group_add hostname image init ipc logging
-    network_mode networks oom_score_adj pid platform privileged pull_policy read_only security_opt shm_size stdin_open sysctls tmpfs
-    tty userns_mode volumes
+    network_mode networks oom_score_adj pid platform privileged pull_policy read_only security_opt shm_size stdin_open sysctls
+    tmpfs tty userns_mode volumes
 """
 
 
