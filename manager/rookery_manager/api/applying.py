@@ -12,7 +12,7 @@ from rookery_manager.api.committing import Proposal, checked_actor, commit
 from rookery_manager.api.errors import faulty, impossible_now
 from rookery_manager.api.find import find_app, services_of
 from rookery_manager.api.needs import Api
-from rookery_manager.api.placing import NewReplicas, parse_constraint, place_new
+from rookery_manager.api.placing import NewReplicas, place_new
 from rookery_manager.planners.apply import ApplyPlan, AppRecords, FileName, plan_apply
 from rookery_manager.planners.apply import remove_app as plan_removal
 from rookery_manager.planners.ports import foreign_clashes
@@ -83,7 +83,7 @@ def _plan(
     """The plan on the state as it is, and the conditions under which it holds."""
     records = _records(api, spec.name, stored)
     staying = {name for name, service in records.services.items() if not service.removing and not request.prune}
-    faults = list(app_faults(spec, others=staying, stored=stored, parse_constraint=parse_constraint))
+    faults = list(app_faults(spec, others=staying, stored=stored))
     if faults:
         raise faulty(faults)
     clashes = list(foreign_clashes(spec, _others(api, spec, staying).items()))

@@ -21,8 +21,6 @@ from rookery_manager import scheduler
 from rookery_manager.scheduler import NodeView, Placed, Request
 from rookery_manager.state import State
 
-parse_constraint = scheduler.parse_constraint
-
 LEAVING = frozenset({ReplicaState.DRAINING, ReplicaState.STOPPING})
 
 

@@ -1,5 +1,6 @@
 """ListReplicas and GetReplica."""
 
+import asyncio
 from collections.abc import Iterable
 
 from rookery.model import NodeId, Replica, ReplicaDetail
@@ -10,13 +11,20 @@ from rookery_manager.api.errors import invalid
 from rookery_manager.api.find import find_app, find_node, find_replica, find_service
 from rookery_manager.api.needs import Api
 
+BREATHE_EVERY = 500  # replicas after which others get a turn of the event loop
+
 
 async def list_replicas(api: Api, request: control_pb2.ListReplicasRequest) -> control_pb2.ListReplicasResponse:
     found = _chosen(api, request)
     if not request.ended:
         found = [replica for replica in found if not replica.ended]
     ordered = sorted(found, key=lambda r: (r.app, r.service, r.slot, r.node_name, r.created_at, r.id))
-    return control_pb2.ListReplicasResponse(replicas=[encode(detail_of(api, replica)) for replica in ordered])
+    answer = control_pb2.ListReplicasResponse()
+    for number, replica in enumerate(ordered):
+        answer.replicas.append(encode(detail_of(api, replica)))
+        if number % BREATHE_EVERY == BREATHE_EVERY - 1:
+            await asyncio.sleep(0)
+    return answer
 
 
 async def get_replica(api: Api, request: control_pb2.GetReplicaRequest) -> control_pb2.ReplicaDetail:

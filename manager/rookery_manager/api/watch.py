@@ -5,16 +5,18 @@ there is told to begin again. Replicas, nodes and apps are as that revision wrot
 message is made, which may be later.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import cast
 
+import grpc
 from rookery.model import App, Node, Replica
 from rookery.model.ids import ServiceKey
 from rookery.v1 import control_pb2
 from rookery.wire import encode
 
-from rookery_manager.api.errors import invalid
+from rookery_manager.api.errors import Refused, invalid
 from rookery_manager.api.events import read, to_events
 from rookery_manager.api.needs import Api
 from rookery_manager.api.services import service_of_key, statuses
@@ -22,19 +24,23 @@ from rookery_manager.store import Change
 
 Send = Callable[[control_pb2.WatchResponse], Awaitable[None]]
 
-SNAPSHOT_PART = 2_000  # replicas in one message of the snapshot
+BREATHE_EVERY = 500  # replicas after which others get a turn of the event loop
 
 
 async def watch(api: Api, request: control_pb2.WatchRequest, send: Send) -> None:
     if request.after_revision < 0:
         raise invalid(f"after_revision: {request.after_revision} is negative")
     if request.after_revision > api.state.revision:
-        raise invalid(f"after_revision: {request.after_revision} is ahead of the store, which is at {api.state.revision}")
+        ahead = f"after_revision: {request.after_revision} is ahead of the store, which is at {api.state.revision}"
+        raise Refused(grpc.StatusCode.OUT_OF_RANGE, f"{ahead}; begin again with a snapshot")
     after = request.after_revision or api.state.revision
     if request.snapshot:
         after = api.state.revision
-        for message in _snapshot(api, request.app):  # made in one turn of the event loop: it belongs together
-            await send(message)
+        message, replicas = _snapshot(api, request.app)  # taken in one turn of the event loop: it belongs together
+        for at in range(0, len(replicas), BREATHE_EVERY):
+            message.replicas.extend([encode(replica) for replica in replicas[at : at + BREATHE_EVERY]])
+            await asyncio.sleep(0)
+        await send(message)  # one message: whoever has its revision has all of it, and can go on from there
     changes_of = cast("AsyncGenerator[tuple[Change, ...], None]", api.store.watch(after=after))
     async with aclosing(changes_of):
         async for changes in changes_of:
@@ -44,20 +50,16 @@ async def watch(api: Api, request: control_pb2.WatchRequest, send: Send) -> None
                 await send(await _message(api, mine))
 
 
-def _snapshot(api: Api, app: str) -> list[control_pb2.WatchResponse]:
-    """Several messages of one revision, so that none is too large; all but the first bring replicas only."""
+def _snapshot(api: Api, app: str) -> tuple[control_pb2.WatchResponse, list[Replica]]:
+    """All but the replicas, and the replicas, which are still to be encoded."""
     state = api.state
-    replicas = [replica for replica in state.replicas.values() if not replica.ended and app in ("", replica.app)]
-    first = control_pb2.WatchResponse(
+    message = control_pb2.WatchResponse(
         revision=state.revision,
         services=[encode(status) for status in statuses(state, app)],
-        replicas=[encode(replica) for replica in replicas[:SNAPSHOT_PART]],
         nodes=[encode(node) for node in state.nodes.values()],
         apps=[encode(found) for name, found in state.apps.items() if app in ("", name)],
     )
-    rest = range(SNAPSHOT_PART, len(replicas), SNAPSHOT_PART)
-    parts = [[encode(replica) for replica in replicas[at : at + SNAPSHOT_PART]] for at in rest]
-    return [first, *(control_pb2.WatchResponse(revision=state.revision, replicas=part) for part in parts)]
+    return message, [replica for replica in state.replicas.values() if not replica.ended and app in ("", replica.app)]
 
 
 def _touches(key: str, app: str) -> bool:

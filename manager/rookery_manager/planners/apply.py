@@ -26,6 +26,8 @@ from rookery.model import (
 from rookery_manager.planners.diff import diff_specs
 from rookery_manager.planners.template import same_template
 
+CHANGES_TOLD = 3  # of a revision, in its why
+
 FileName = tuple[FileKind, str, str]  # kind, name, digest
 
 
@@ -161,11 +163,16 @@ def _why(name: str, kind: ChangeKind, number: int, fields: tuple[FieldChange, ..
             return f"{name} is created"
         case ChangeKind.SCALE:
             return f"{name} is scaled from {fields[-1].before} to {fields[-1].after}"
-    first = fields[0].path if fields else "its spec"
-    if fields and fields[0].path == "container.image":
-        first = f"image {fields[0].before or 'none'} -> {fields[0].after or 'none'}"
-    more = f" and {len(fields) - 1} more" if len(fields) > 1 else ""
-    return f"revision {number} of {name}: {first}{more} changed"
+    told = [_told(change) for change in fields[:CHANGES_TOLD]] or ["its order"]
+    more = f" and {len(fields) - CHANGES_TOLD} more" if len(fields) > CHANGES_TOLD else ""
+    return f"revision {number} of {name}: {', '.join(told)}{more}"
+
+
+def _told(change: FieldChange) -> str:
+    """The image with both values; of the others only which they are, since a value may be for few eyes."""
+    if change.path in ("container.image", "replicas"):
+        return f"{change.path.removeprefix('container.')} {change.before or 'none'} -> {change.after or 'none'}"
+    return change.path.removeprefix("container.")
 
 
 def _plan_app(spec: AppSpec, services: tuple[str, ...], app: App | None, *, now: float, changed: bool) -> list[Write]:

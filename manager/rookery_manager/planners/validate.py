@@ -8,13 +8,14 @@ import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from rookery.model import AppSpec, FileContent, Replicated, ReplicatedJob, RuntimeKind, ServiceSpec
 
 from rookery_manager.planners.apply import FileName
 from rookery_manager.planners.ports import own_clashes
 from rookery_manager.planners.validate_parts import container_faults, port_faults, probe_faults
+from rookery_manager.scheduler.constraint import check_attribute, parse_constraint
 
 MAX_SERVICES = 1_000
 MAX_REPLICAS = 10_000
@@ -22,13 +23,12 @@ MAX_FILE_BYTES = 1024 * 1024
 MAX_TEXT = 128 * 1024  # what one string of a spec may take; Linux takes no longer argument or environment variable
 MAX_SECONDS = 1e9  # some 30 years: as good as for ever, and no engine overflows on it
 MAX_NUMBER = 2**62
+SHOWN = 200  # characters of a text from outside
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAY_BE_NEGATIVE = frozenset({"oom_score_adj", "soft", "hard"})
-
-ParseConstraint = Callable[[str], object]
 
 
 def name_fault(name: str) -> str:
@@ -38,11 +38,9 @@ def name_fault(name: str) -> str:
     return f"{_short(name)} is no name: use 1 to 63 of a-z, 0-9, _ and -, a letter or digit first"
 
 
-def app_faults(
-    spec: AppSpec, *, others: Collection[str], stored: Collection[FileName], parse_constraint: ParseConstraint
-) -> Iterator[str]:
+def app_faults(spec: AppSpec, *, others: Collection[str], stored: Collection[FileName]) -> Iterator[str]:
     """All that is wrong. `others` are services of the app that stay although the spec does not name them, `stored` the files
-    whose content is there already; `parse_constraint` raises ValueError."""
+    whose content is there already."""
     if fault := name_fault(spec.name):
         yield f"name: {fault}"
     if len(spec.services) > MAX_SERVICES:
@@ -60,7 +58,7 @@ def app_faults(
         path = f"services[{index}]" if fault else f"services.{service.name}"
         if fault:
             yield f"{path}.name: {fault}"
-        yield from _service_faults(service, path, parse_constraint)
+        yield from _service_faults(service, path)
         for at, mount in enumerate(service.container.files):
             wanted = (mount.kind, mount.name, mount.digest)
             if wanted not in sent and wanted not in stored:
@@ -72,7 +70,7 @@ def app_faults(
     yield from own_clashes(spec)
 
 
-def _service_faults(spec: ServiceSpec, path: str, parse_constraint: ParseConstraint) -> Iterator[str]:
+def _service_faults(spec: ServiceSpec, path: str) -> Iterator[str]:
     yield from _value_faults(spec, path)
     if isinstance(spec.mode, Replicated | ReplicatedJob) and spec.mode.replicas > MAX_REPLICAS:
         yield f"{path}.mode.replicas: {spec.mode.replicas} are too many; the most is {MAX_REPLICAS}"
@@ -89,10 +87,12 @@ def _service_faults(spec: ServiceSpec, path: str, parse_constraint: ParseConstra
         try:
             parse_constraint(text)
         except ValueError as error:
-            yield f"{path}.placement.constraints[{index}]: {error}"
+            yield f"{path}.placement.constraints[{index}]: {_short(str(error))}"
     for index, text in enumerate(spec.placement.preferences):
-        if not text.startswith("node.") or not text.removeprefix("node."):
-            yield f"{path}.placement.preferences[{index}]: {_short(text)} is nothing to spread over; try node.labels.zone"
+        try:
+            check_attribute(text)
+        except ValueError as error:
+            yield f"{path}.placement.preferences[{index}]: {_short(str(error))}"
     for name in ("update", "rollback"):
         ratio = getattr(spec, name).max_failure_ratio
         if ratio > 1:
@@ -179,4 +179,5 @@ def _value_faults(value: object, path: str, name: str = "") -> Iterator[str]:
 
 def _short(text: str) -> str:
     """A text from outside as it may be shown: printable, and not endless."""
-    return repr(text if len(text) <= 80 else f"{text[:77]}...") if not text.isprintable() or not text or len(text) > 80 else text
+    text = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return text if text and text.isprintable() else repr(text)

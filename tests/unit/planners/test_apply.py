@@ -82,7 +82,7 @@ def test_a_new_image_is_an_update_with_a_new_revision() -> None:
     plan, after = apply(records, app(newer), now=2.0)
     assert kinds(plan) == {"web": (ChangeKind.UPDATE, 2, 2)}
     assert plan.changes[0].fields == (FieldChange(path="container.image", before="web:1", after="web:2"),)
-    assert after.services["web"].why == "revision 2 of shop/web: image web:1 -> web:2 changed"
+    assert after.services["web"].why == "revision 2 of shop/web: image web:1 -> web:2"
     assert after.services["web"].created_at == 1.0
     assert set(after.revisions["web"]) == {1, 2}
 
@@ -92,6 +92,7 @@ def test_settings_make_a_revision_and_replace_nothing() -> None:
     plan, after = apply(records, app(dataclasses.replace(WEB, restart=RestartPolicy(max_attempts=3))))
     assert kinds(plan) == {"web": (ChangeKind.SETTINGS, 2, 2)}
     assert after.services["web"].revision == 2
+    assert after.services["web"].why == "revision 2 of shop/web: restart.max_attempts"
 
 
 def test_another_count_alone_is_a_scale_without_a_revision() -> None:
