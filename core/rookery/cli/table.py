@@ -32,6 +32,8 @@ COMMANDS: dict[str, Entry] = {
     "node": Entry(_CLUSTER, "node", "node", "Drain, activate, label, inspect or remove a node."),
     "proxies": Entry(_CLUSTER, "listings", "proxies", "List proxies."),
     "routes": Entry(_CLUSTER, "listings", "routes", "List what proxies listen for, and the endpoints behind it."),
+    "up": Entry(_HERE, "up", "up", "Run a cluster on this machine."),
+    "down": Entry(_HERE, "up", "down", "Stop the cluster that 'rookery up' runs."),
     "context": Entry(_HERE, "context", "context", "Save and choose the managers to talk to."),
     "completion": Entry(_HERE, "completion", "completion", "Print the completion script of a shell."),
     "version": Entry(_HERE, "version", "version", "Show the versions of this program and the manager."),
