@@ -4,6 +4,7 @@ A commit holds the condition that every record it was planned from is unchanged;
 key is planned anew.
 """
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Iterable, Sequence
@@ -30,12 +31,14 @@ from rookery_manager.planners.actions import (
 from rookery_manager.planners.observe import observed
 from rookery_manager.records import Record
 from rookery_manager.state import State
-from rookery_manager.store import Commit, Condition, Conflict, Delete, Store, Write
+from rookery_manager.store import Commit, Condition, Conflict, Delete, Store, StoreError, Write
 
 log = logging.getLogger("rookery.manager")
 
 ACTOR = "manager"
 MOST_WRITES = 2_000  # a commit of more is split: it would hold up all others
+RETRY_S = 1.0  # between attempts to write to a store that can't
+FAILING_S = 5.0  # so long after a failed write the manager takes itself, not the nodes, for what is wrong
 
 
 class Actor:
@@ -43,11 +46,18 @@ class Actor:
         self._store = store
         self._state = state
         self._clock = clock
+        self._failed_at = float("-inf")
+
+    @property
+    def failing(self) -> bool:
+        """True while the store can't write (a full disk, say): what agents tell can't be kept, so no node is judged."""
+        return self._clock() - self._failed_at < FAILING_S
 
     async def act(self, actions: Sequence[Action], *, read: Iterable[Record] = ()) -> bool:
-        """Commits the actions; False where something they were planned from had changed: plan anew, the state knows it now.
+        """Commits the actions; False where they were not: plan anew.
 
-        `read` are records that the plan relies on besides those that it changes.
+        Either something they were planned from had changed, and the state knows it now, or the store can't write; then this
+        returns after a while. `read` are records that the plan relies on besides those that it changes.
         """
         if not actions:
             return True
@@ -60,6 +70,8 @@ class Actor:
                 self._write(action, now, draft)
             commits.append(draft)
         for draft in commits:
+            if not draft.writes:
+                continue
             await self._add_file_deletes(draft)
             try:
                 revision = await self._store.commit(
@@ -68,6 +80,12 @@ class Actor:
             except Conflict as conflict:
                 log.debug("planned anew: %s", conflict)
                 await self._catch_up(conflict)
+                return False
+            except StoreError as error:
+                if not self.failing:
+                    log.error("nothing can be recorded: %s", error)
+                self._failed_at = self._clock()
+                await asyncio.sleep(RETRY_S)
                 return False
             for line in draft.told:
                 log.info("%s", line)
@@ -140,7 +158,9 @@ class Actor:
                     told.append(f"see {after.name} {after.state}{' ready' if after.ready else ''}: {action.why}")
             case Forget():
                 key = records.replica_key(action.replica)
-                writes[key] = Delete(key=key)
+                draft.conditions.setdefault(key, self._state.condition(key))
+                if draft.conditions[key].revision:
+                    writes[key] = Delete(key=key)
             case ForgetService():
                 self._forget_service(action, draft)
             case SetNode():

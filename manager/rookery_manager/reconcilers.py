@@ -102,6 +102,8 @@ class Nodes:
         node = self._state.nodes.get(node_id)
         if node is None:
             return None
+        if self._actor.failing:
+            self._leases.stood_still()
         view = NodeView(
             node=node,
             heard_at=self._leases.heard_at(node_id),
