@@ -4,7 +4,9 @@ Every commit makes one new revision (1, 2, 3 …) that holds all its writes or n
 commit carries who made it and when. An acknowledged commit survives `kill -9`.
 """
 
+from rookery_manager.store.memory import MemoryStore
 from rookery_manager.store.protocol import (
+    KEEP_S,
     Change,
     Commit,
     Compacted,
@@ -18,8 +20,9 @@ from rookery_manager.store.protocol import (
     StoreError,
     Write,
 )
+from rookery_manager.store.sqlite import SqliteStore
 
 __all__ = [
-    "Change", "Commit", "Compacted", "Condition", "Conflict", "Delete", "Entry", "Put", "Snapshot", "Store", "StoreError",
-    "Write",
+    "KEEP_S", "Change", "Commit", "Compacted", "Condition", "Conflict", "Delete", "Entry", "MemoryStore", "Put", "Snapshot",
+    "SqliteStore", "Store", "StoreError", "Write",
 ]  # fmt: skip

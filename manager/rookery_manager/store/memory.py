@@ -1,27 +1,31 @@
-"""The memory engine: for tests, and the measure of what every engine must do."""
+"""The memory engine: for tests, and the measure of what every engine must do. Everything is lost with the process."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
-from rookery_manager.store.protocol import Change, Commit, Conflict, Entry, Put, Snapshot
+from rookery_manager.store.protocol import KEEP_S, Change, Commit, Compacted, Conflict, Entry, Put, Snapshot, StoreError
 
 
 class MemoryStore:
-    """Keeps all history. Everything is lost with the process."""
+    """A watch has no buffer: it reads the history that is there anyway, at its own pace."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_s: float = KEEP_S) -> None:
+        self._keep_s = keep_s
         self._revision = 0
+        self._compacted = 0
         self._entries: dict[str, Entry] = {}
-        self._changes: list[tuple[Change, ...]] = []  # the changes of revision n at index n - 1
+        self._changes: dict[int, tuple[float, tuple[Change, ...]]] = {}  # time and changes of each revision that is kept
         self._leases: dict[str, tuple[str, float]] = {}
-        self._grown = asyncio.Condition()
+        self._grown = asyncio.Event()
         self._closed = False
 
     async def snapshot(self, prefix: str = "") -> Snapshot:
+        self._refuse_closed()
         entries = {key: self._entries[key] for key in sorted(self._entries) if key.startswith(prefix)}
         return Snapshot(revision=self._revision, entries=entries)
 
     async def commit(self, commit: Commit) -> int:
+        self._refuse_closed()
         for condition in commit.conditions:
             entry = self._entries.get(condition.key)
             actual = entry.revision if entry else 0
@@ -31,36 +35,38 @@ class MemoryStore:
         changes = []
         for write in commit.writes:
             value = write.value if isinstance(write, Put) else None
-            if value is None:
-                if self._entries.pop(write.key, None) is None:
-                    continue
-            else:
+            if value is not None:
                 self._entries[write.key] = Entry(key=write.key, value=value, revision=revision)
+            elif self._entries.pop(write.key, None) is None:
+                continue
             changes.append(Change(revision=revision, at=commit.at, actor=commit.actor, key=write.key, value=value, why=write.why))
         self._revision = revision
-        self._changes.append(tuple(changes))
-        async with self._grown:
-            self._grown.notify_all()
+        self._changes[revision] = commit.at, tuple(changes)
+        self._compact(before=commit.at - self._keep_s)
+        self._wake()
         return revision
 
     async def watch(self, *, after: int, prefix: str = "") -> AsyncIterator[tuple[Change, ...]]:
-        while True:
-            while after < self._revision:
-                changes = tuple(change for change in self._changes[after] if change.key.startswith(prefix))
-                after += 1
-                if changes:
-                    yield changes
-            if self._closed:
-                return
-            async with self._grown:
-                while not self._closed and self._revision <= after:
-                    await self._grown.wait()
+        while not self._closed:
+            if after >= self._revision:
+                await self._grown.wait()
+                continue
+            self._refuse_compacted(after)
+            after += 1
+            changes = tuple(change for change in self._changes[after][1] if change.key.startswith(prefix))
+            if changes:
+                yield changes
 
     async def history(self, prefix: str = "", *, after: int = 0, limit: int = 100) -> tuple[Change, ...]:
-        found = [change for changes in self._changes[after:] for change in changes if change.key.startswith(prefix)]
-        return tuple(found[-limit:])
+        self._refuse_closed()
+        if after:
+            self._refuse_compacted(after)
+        kept = (changes for revision, (_, changes) in self._changes.items() if revision > after)
+        found = [change for changes in kept for change in changes if change.key.startswith(prefix)]
+        return tuple(found[max(0, len(found) - limit) :])
 
     async def lease(self, name: str, holder: str, *, ttl_s: float, now: float) -> bool:
+        self._refuse_closed()
         current, until = self._leases.get(name, (holder, 0.0))
         if current != holder and until > now:
             return False
@@ -69,5 +75,21 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._closed = True
-        async with self._grown:
-            self._grown.notify_all()
+        self._wake()
+
+    def _compact(self, before: float) -> None:
+        while self._compacted + 1 < self._revision and self._changes[self._compacted + 1][0] < before:
+            self._compacted += 1
+            del self._changes[self._compacted]
+
+    def _refuse_compacted(self, after: int) -> None:
+        if after < self._compacted:
+            raise Compacted(f"the revisions from {after + 1} to {self._compacted} are no longer kept; begin with a snapshot")
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed: the manager is ending")
+
+    def _wake(self) -> None:
+        self._grown.set()
+        self._grown = asyncio.Event()

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+KEEP_S = 72 * 3600.0  # how long history is kept, unless told otherwise
+
 
 class StoreError(Exception):
     """The store can't do it: a full disk, a damaged file. The message names the place and the way out."""
@@ -88,6 +90,8 @@ class Change:
 
 
 class Store(Protocol):
+    """Current values stay for ever, history for a time that the engine is told; the times of the commits are its clock."""
+
     async def snapshot(self, prefix: str = "") -> Snapshot:
         """Everything under the prefix, at one revision."""
 
@@ -97,13 +101,15 @@ class Store(Protocol):
 
     def watch(self, *, after: int, prefix: str = "") -> AsyncIterator[tuple[Change, ...]]:
         """The changes of every revision after `after`, in order, one tuple a revision (those without a change under the prefix
-        are left out); then waits for more. Raises Compacted where they are no longer kept. Ends when the store is closed."""
+        are left out); then waits for more. Raises Compacted where they are no longer kept. Ends when the store is closed, whether
+        or not it has told all."""
 
     async def history(self, prefix: str = "", *, after: int = 0, limit: int = 100) -> tuple[Change, ...]:
-        """The newest `limit` changes under the prefix with a revision above `after`, oldest first."""
+        """The newest `limit` changes under the prefix with a revision above `after`, oldest first. Raises Compacted where some
+        after that revision are no longer kept; with an `after` of 0 it tells what is kept."""
 
     async def lease(self, name: str, holder: str, *, ttl_s: float, now: float) -> bool:
         """True where `holder` now has the named lease (taken, or renewed) until `now + ttl_s`; False where someone else does."""
 
     async def close(self) -> None:
-        """Ends the watches; what was acknowledged is durable already."""
+        """Ends the watches, lets the commits under way finish; every other verb raises StoreError from then on."""

@@ -1,0 +1,49 @@
+"""What a store that is a file says when it can't go on: each message names the file and the way out."""
+
+import errno
+import sqlite3
+from pathlib import Path
+
+from rookery_manager.store.protocol import StoreError
+
+_FULL = "the disk is full, nothing was written; make room there, it is tried anew with the next write"
+_DAMAGED = (
+    "the file is damaged; put a copy of it from before in its place, or move it away to begin anew "
+    "(agents keep what runs, but what was deployed must be deployed again)"
+)
+
+
+def translated(error: BaseException, path: Path) -> StoreError:
+    """The StoreError that an error of SQLite or the operating system means; one that is a StoreError already stays."""
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, OSError):
+        if error.errno == errno.ENOSPC:
+            return StoreError(f"{path}: {_FULL}")
+        return StoreError(f"{path}: {error.strerror}; check that the directory exists and may be written to")
+    # The lower byte is the kind of error, the upper ones tell more of it.
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return StoreError(f"{path}: {_FULL}")
+        case sqlite3.SQLITE_IOERR:
+            return StoreError(
+                f"{path}: the disk reports an error ({error}), nothing was written; check the disk and the space on it"
+            )
+        case sqlite3.SQLITE_NOTADB:
+            return foreign(path)
+        case sqlite3.SQLITE_CORRUPT:
+            return StoreError(f"{path}: {_DAMAGED}")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return StoreError(f"{path}: {error}; check that the directory exists and may be written to")
+    if "malformed" in str(error):
+        return StoreError(f"{path}: {_DAMAGED}")
+    return StoreError(f"{path}: can't be written: {error}")
+
+
+def foreign(path: Path) -> StoreError:
+    return StoreError(f"{path} is not a store of Rookery; move it away, or give another --data directory")
+
+
+def in_use(path: Path, holder: str) -> StoreError:
+    who = f" (process {holder})" if holder else ""
+    return StoreError(f"{path} is in use by another manager{who}; stop that one, or give another --data directory")
