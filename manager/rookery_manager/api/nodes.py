@@ -67,17 +67,12 @@ async def remove_node(api: Api, request: control_pb2.RemoveNodeRequest) -> contr
         if node.state is NodeState.READY and replicas and not request.force:
             held = f"node {node.name} is up and has {len(replicas)} replicas"
             raise impossible_now(f"{held}; drain it first, or have it removed by force")
-        why = f"node {node.name} was removed"
         now = api.clock()
-        lost = [
-            dataclasses.replace(
-                replica, state=ReplicaState.LOST, ready=False, ready_at=0.0, endpoints=(), changed_at=now, why=why
-            )
-            for replica in replicas
-        ]
+        why = "removed by force" if replicas and node.state is NodeState.READY else "removed"
+        lost = [_lost(replica, f"node {node.name} was removed", now) for replica in replicas]
         return Proposal(
             answer=None,
-            writes=[*(put(replica, why) for replica in lost), Delete(key=node_key(node.id), why=why)],
+            writes=[*(put(replica, replica.why) for replica in lost), Delete(key=node_key(node.id), why=why)],
             conditions=api.state.conditions([node, *replicas]),
         )
 
@@ -128,10 +123,10 @@ def _label_faults(request: control_pb2.UpdateNodeRequest) -> Iterable[str]:
 def _why(before: Node, after: Node) -> str:
     said = []
     if before.availability is not after.availability:
-        said.append("is to be drained" if after.availability is Availability.DRAINED else "is active again")
+        said.append("to be drained" if after.availability is Availability.DRAINED else "active again")
     for key in sorted({*before.labels, *after.labels}):
         if key not in after.labels:
             said.append(f"loses label {key}")
         elif before.labels.get(key) != after.labels[key]:
             said.append(f"gets label {key}={after.labels[key]}")
-    return f"node {before.name} {', '.join(said)}"
+    return ", ".join(said)

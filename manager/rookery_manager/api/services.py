@@ -89,7 +89,7 @@ async def scale(api: Api, request: control_pb2.ScaleRequest) -> control_pb2.Scal
         _check_scalable(api.state, service)
         if service.replicas == request.replicas:
             return Proposal(answer=service.replicas)
-        why = f"{service.key} is scaled from {service.replicas} to {request.replicas}"
+        why = f"scaled from {service.replicas} to {request.replicas}"
         after = dataclasses.replace(service, replicas=request.replicas, changed_at=api.clock(), why=why)
         return Proposal(answer=service.replicas, writes=[put(after, why)], conditions=api.state.conditions([service]))
 

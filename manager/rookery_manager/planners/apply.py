@@ -66,7 +66,7 @@ def plan_apply(spec: AppSpec, records: AppRecords, *, now: float, actor: str, pr
     named = {wanted.name for wanted in spec.services}
     others = [service for name, service in sorted(records.services.items()) if name not in named and not service.removing]
     for service in others if prune else ():
-        writes.append(remove_service(service, f"{service.key} is no longer in the spec of {spec.name}", now=now))
+        writes.append(remove_service(service, f"no longer in the spec of {spec.name}", now=now))
         changes.append(ServiceChange(service=service.name, kind=ChangeKind.REMOVE, revision=service.revision))
     kept = () if prune else tuple(service.name for service in others)
     writes += _plan_app(spec, tuple(sorted({*named, *kept})), records.app, now=now, changed=bool(writes))
@@ -81,10 +81,10 @@ def remove_app(records: AppRecords, *, now: float) -> tuple[Write, ...]:
     """The writes that have an app and its services drained and deleted; none where that is under way already."""
     if records.app is None or records.app.removing:
         return ()
-    why = f"app {records.app.name} is to be removed"
+    why = f"app {records.app.name} is removed"
     services = [service for _, service in sorted(records.services.items()) if not service.removing]
     app = dataclasses.replace(records.app, removing=True, changed_at=now)
-    return (*(remove_service(service, why, now=now) for service in services), Write(record=app, why=why))
+    return (*(remove_service(service, why, now=now) for service in services), Write(record=app, why="to be removed"))
 
 
 def replicas_of(spec: ServiceSpec) -> int:
@@ -122,7 +122,7 @@ def _plan_service(
         number += 1
     elif current is not None:
         number = current.number
-    why = _why(f"{app}/{wanted.name}", kind, number, change.fields)
+    why = _why(kind, number, change.fields)
     if needs_revision:
         writes.append(
             Write(record=Revision(app=app, service=wanted.name, number=number, spec=wanted, created_at=now, actor=actor, why=why))
@@ -157,15 +157,15 @@ def _spec_without_count(spec: ServiceSpec) -> ServiceSpec:
     return spec
 
 
-def _why(name: str, kind: ChangeKind, number: int, fields: tuple[FieldChange, ...]) -> str:
+def _why(kind: ChangeKind, number: int, fields: tuple[FieldChange, ...]) -> str:
     match kind:
         case ChangeKind.CREATE:
-            return f"{name} is created"
+            return "created"
         case ChangeKind.SCALE:
-            return f"{name} is scaled from {fields[-1].before} to {fields[-1].after}"
-    told = [_told(change) for change in fields[:CHANGES_TOLD]] or ["its order"]
+            return f"scaled from {fields[-1].before} to {fields[-1].after}"
+    told = [_told(change) for change in fields[:CHANGES_TOLD]] or ["its spec"]
     more = f" and {len(fields) - CHANGES_TOLD} more" if len(fields) > CHANGES_TOLD else ""
-    return f"revision {number} of {name}: {', '.join(told)}{more}"
+    return f"revision {number}: {', '.join(told)}{more}"
 
 
 def _told(change: FieldChange) -> str:
@@ -177,12 +177,12 @@ def _told(change: FieldChange) -> str:
 
 def _plan_app(spec: AppSpec, services: tuple[str, ...], app: App | None, *, now: float, changed: bool) -> list[Write]:
     if app is None:
-        why = f"app {spec.name} is created"
+        why = "created"
         return [Write(record=App(name=spec.name, services=services, created_at=now, changed_at=now), why=why)]
     after = dataclasses.replace(app, services=services, removing=False)
     if after == app and not changed:
         return []
-    why = f"app {spec.name} is wanted again" if app.removing else ""
+    why = "wanted again" if app.removing else ""
     return [Write(record=dataclasses.replace(after, changed_at=now), why=why)]
 
 

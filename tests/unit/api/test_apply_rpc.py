@@ -225,7 +225,7 @@ def test_scale_and_what_can_not_be_scaled() -> None:
         await cluster.stub.Apply(request(web()))
         answer = await cluster.stub.Scale(c.ScaleRequest(app="shop", service="web", replicas=5, actor="bob"))
         assert (answer.before, answer.after) == (2, 5)
-        assert cluster.state.services["shop/web"].why == "shop/web is scaled from 2 to 5"  # type: ignore[index]
+        assert cluster.state.services["shop/web"].why == "scaled from 2 to 5"  # type: ignore[index]
         same = await cluster.stub.Scale(c.ScaleRequest(app="shop", service="web", replicas=5))
         assert (same.before, same.after, same.revision) == (5, 5, answer.revision)
         for replicas in (-1, 10_001):

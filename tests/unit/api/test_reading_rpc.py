@@ -30,7 +30,7 @@ async def a_shop(cluster: Cluster) -> None:
         App(name="shop", services=("web",)),
         Service(app="shop", name="web", revision=1, replicas=2),
         Revision(app="shop", service="web", number=1, spec=SPEC),
-        why="shop/web is created",
+        why="created",
         actor="ann",
     )
     await cluster.write(
@@ -198,8 +198,8 @@ def test_a_node_is_drained_and_labelled() -> None:
         events = (await cluster.stub.ListEvents(c.ListEventsRequest(subject="n1"))).events
         assert [e.why for e in events] == [
             "joined",
-            "node n1 is to be drained, gets label zone=a",
-            "node n1 loses label zone",
+            "to be drained, gets label zone=a",
+            "loses label zone",
         ]
         for bad in (
             {"set_labels": {"": "a"}},
@@ -263,8 +263,8 @@ def test_events_of_each_kind_of_subject() -> None:
         ]
         assert await events("shop/web.1") == of_first
         assert [e for e in await events("shop/web") if e[0] != "replica"] == [
-            ("service", "shop/web", "", "shop/web is created"),
-            ("revision", "shop/web", "", "shop/web is created"),
+            ("service", "shop/web", "", "created"),
+            ("revision", "shop/web", "", "created"),
         ]
         assert len(await events("shop/web")) == 6
         assert len(await events("shop")) == 7

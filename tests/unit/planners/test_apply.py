@@ -63,9 +63,9 @@ def test_a_new_app() -> None:
     assert records.services["web"].replicas == 2
     assert records.revisions["web"][1].actor == "ann"
     assert [write.why for write in plan.writes if write.why] == [
-        "shop/web is created",
-        "shop/db is created",
-        "app shop is created",
+        "created",
+        "created",
+        "created",
     ]
 
 
@@ -82,7 +82,7 @@ def test_a_new_image_is_an_update_with_a_new_revision() -> None:
     plan, after = apply(records, app(newer), now=2.0)
     assert kinds(plan) == {"web": (ChangeKind.UPDATE, 2, 2)}
     assert plan.changes[0].fields == (FieldChange(path="container.image", before="web:1", after="web:2"),)
-    assert after.services["web"].why == "revision 2 of shop/web: image web:1 -> web:2"
+    assert after.services["web"].why == "revision 2: image web:1 -> web:2"
     assert after.services["web"].created_at == 1.0
     assert set(after.revisions["web"]) == {1, 2}
 
@@ -92,7 +92,7 @@ def test_settings_make_a_revision_and_replace_nothing() -> None:
     plan, after = apply(records, app(dataclasses.replace(WEB, restart=RestartPolicy(max_attempts=3))))
     assert kinds(plan) == {"web": (ChangeKind.SETTINGS, 2, 2)}
     assert after.services["web"].revision == 2
-    assert after.services["web"].why == "revision 2 of shop/web: restart.max_attempts"
+    assert after.services["web"].why == "revision 2: restart.max_attempts"
 
 
 def test_another_count_alone_is_a_scale_without_a_revision() -> None:
@@ -165,7 +165,7 @@ def test_removing_an_app_takes_its_services_with_it_and_is_done_once() -> None:
     _, records = apply(AppRecords(), app(WEB, DB))
     writes = remove_app(records, now=2.0)
     assert [getattr(write.record, "removing", None) for write in writes] == [True, True, True]
-    assert {write.why for write in writes} == {"app shop is to be removed"}
+    assert {write.why for write in writes} == {"app shop is removed", "to be removed"}
     assert records.app is not None
     assert remove_app(AppRecords(app=dataclasses.replace(records.app, removing=True)), now=3.0) == ()
 
