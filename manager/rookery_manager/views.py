@@ -87,7 +87,7 @@ def service_view(state: State, key: ServiceKey, plane: RoutePlane) -> ServiceVie
         replicas=replicas,
         nodes=_briefs(state, wanted, replicas),
         undrained={replica_id: waits_for for replica_id, waits_for in draining if waits_for is not None},
-        unmet=next((why for d in wanted.spec.depends_on if (why := unmet(state, service, d))), ""),
+        unmet=unmet_dependency(state, service, wanted.spec),
     )
 
 
@@ -109,8 +109,12 @@ def _briefs(state: State, wanted: Revision, replicas: tuple[Replica, ...]) -> di
     return briefs
 
 
-def unmet(state: State, service: Service, dependency: Dependency) -> str:
-    """What a dependency still waits for; empty when it is met."""
+def unmet_dependency(state: State, service: Service, spec: ServiceSpec) -> str:
+    """What the service has to wait for before it starts; empty when every dependency is met."""
+    return next((why for dependency in spec.depends_on if (why := _unmet(state, service, dependency))), "")
+
+
+def _unmet(state: State, service: Service, dependency: Dependency) -> str:
     key = service_key(service.app, dependency.service)
     if key not in state.services:
         return f"{key}, which it depends on and which does not exist" if dependency.required else ""

@@ -24,6 +24,7 @@ from rookery_manager.planners.status import service_status
 from rookery_manager.planners.validate import MAX_REPLICAS
 from rookery_manager.records import put
 from rookery_manager.state import State
+from rookery_manager.views import unmet_dependency
 
 
 def status_of_service(state: State, service: Service) -> ServiceStatus | None:
@@ -33,7 +34,8 @@ def status_of_service(state: State, service: Service) -> ServiceStatus | None:
     if spec is None:
         return None
     eligible = count_eligible(state, service.key, spec) if isinstance(spec.mode, Global | GlobalJob) else 0
-    return service_status(service, specs, tuple(state.replicas_of(service.key).values()), eligible=eligible)
+    unmet = unmet_dependency(state, service, specs[service.revision])
+    return service_status(service, specs, tuple(state.replicas_of(service.key).values()), eligible=eligible, unmet=unmet)
 
 
 def statuses(state: State, app: str) -> tuple[ServiceStatus, ...]:

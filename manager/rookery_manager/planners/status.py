@@ -19,9 +19,12 @@ from rookery_manager.planners.template import same_template
 
 
 def service_status(
-    service: Service, specs: Mapping[int, ServiceSpec], replicas: Sequence[Replica], *, eligible: int = 0
+    service: Service, specs: Mapping[int, ServiceSpec], replicas: Sequence[Replica], *, eligible: int = 0, unmet: str = ""
 ) -> ServiceStatus:
-    """`specs` has the specs of the service by revision number. `eligible` is on how many nodes a global service has to run."""
+    """`specs` has the specs of the service by revision number. `eligible` is on how many nodes a global service has to run.
+
+    `unmet` is what the service depends on and holds its starts back (`shop/db to be healthy`); empty where nothing does.
+    """
     spec = specs[service.revision]
     wanted = _wanted(service, spec.mode, eligible)
     alive = [replica for replica in replicas if not replica.ended]
@@ -44,7 +47,7 @@ def service_status(
         ready=len(ready),
         updated=len(updated),
         converged=converged,
-        why="" if converged else _why(service, wanted, alive, updated, current),
+        why="" if converged else _why(service, wanted, alive, updated, current, unmet),
         ports=spec.ports,
         routes=spec.routes,
     )
@@ -88,7 +91,9 @@ _TELLING = (  # the states by how much they say of why a service is not there ye
 )
 
 
-def _why(service: Service, wanted: int, alive: Sequence[Replica], updated: Sequence[Replica], current: Sequence[Replica]) -> str:
+def _why(
+    service: Service, wanted: int, alive: Sequence[Replica], updated: Sequence[Replica], current: Sequence[Replica], unmet: str
+) -> str:
     if service.removing:
         return f"it is being removed: {_count(len(alive), 'replica')} to stop" if alive else "it is being removed"
     current_ids = frozenset(replica.id for replica in current)
@@ -112,6 +117,8 @@ def _why(service: Service, wanted: int, alive: Sequence[Replica], updated: Seque
         stale = [replica for replica in alive if replica.id not in current_ids]
         if stale:
             return f"{_count(wanted - len(updated), 'replica')} to be replaced by revision {service.revision}"
+        if unmet:
+            return f"it waits for {unmet}"
         return f"{_count(wanted - len(updated), 'replica')} to be created" if wanted else "no replica is left to start"
     left = [replica for replica in alive if replica.id not in updated_ids]
     if left:
