@@ -99,7 +99,7 @@ def _misplaced(name: str, type: Object) -> str:
     return ""
 
 
-def report_key(key: Key, mark: Mark, path: str, problems: Problems) -> None:
+def _report(key: Key, mark: Mark, path: str, problems: Problems) -> None:
     """Says what a key that does not work does instead."""
     if key.effect is Effect.REFUSED:
         problems.error(mark, path, key.note, key.instead)
@@ -115,7 +115,7 @@ def _object(node: Node, type: Object, path: str, problems: Problems) -> None:
         where = f"{path}.{name}" if path else name
         known = type.keys.get(name)
         if known is not None:
-            report_key(known, value.mark, where, problems)
+            _report(known, value.mark, where, problems)
             check(value, known.type, where, problems)
         elif not (type.extensions and name.startswith("x-")):
             problems.error(value.mark, where, "unknown key", _misplaced(name, type) or did_you_mean(name, type.keys))

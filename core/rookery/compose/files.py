@@ -10,6 +10,7 @@ from pathlib import Path
 from rookery.compose.diagnostics import Mark, Problems, Source
 
 STANDARD_INPUT = Path("-")
+MAX_BYTES = 8 * 1024 * 1024  # no more is read of any file; what is longer is refused wherever it is used
 _BASES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -26,6 +27,11 @@ def find_files(directory: Path) -> tuple[Path, ...]:
     return ()
 
 
+def is_stream(path: Path) -> bool:
+    """True for standard input and for what a shell gives a name to, as in `-f <(command)`: it has no directory of its own."""
+    return path == STANDARD_INPUT or str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/self/fd/"))
+
+
 def shown(path: Path) -> str:
     """A path as errors name it: relative where that is shorter to read."""
     try:
@@ -39,11 +45,12 @@ def read_bytes(path: Path, mark: Mark, where: str, problems: Problems, what: str
     """The content of a file, or None and a finding at the place that named it."""
     try:
         if path == STANDARD_INPUT:
-            return sys.stdin.buffer.read()
-        if path.exists() and not path.is_file():
+            return sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin is not None else b""
+        if path.exists() and not path.is_file() and not is_stream(path):
             problems.error(mark, where, f"{what} '{shown(path)}' is not a file")
             return None
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         problems.error(mark, where, f"{what} '{shown(path)}' does not exist")
     except OSError as error:
@@ -56,6 +63,9 @@ def read_bytes(path: Path, mark: Mark, where: str, problems: Problems, what: str
 def read_text(path: Path, mark: Mark, where: str, problems: Problems, what: str = "file") -> str | None:
     content = read_bytes(path, mark, where, problems, what)
     if content is None:
+        return None
+    if len(content) > MAX_BYTES:
+        problems.error(mark, where, f"{what} '{shown(path)}' is larger than {MAX_BYTES // 1024 // 1024} MiB")
         return None
     try:
         return content.decode("utf-8-sig")

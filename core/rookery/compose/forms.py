@@ -4,6 +4,7 @@ Invariant: pure; a long form carries the mark of the short one.
 """
 
 import re
+from collections.abc import Hashable
 
 from rookery.compose.diagnostics import Problems
 from rookery.compose.nodes import Map, Node, Scalar, Seq, mapping, text
@@ -48,7 +49,6 @@ def port(node: Node, path: str, problems: Problems) -> tuple[Node, ...]:
     return tuple(
         mapping(
             {
-                "mode": None,
                 "host_ip": ip,
                 "target": str(target),
                 "published": None if outer is None else str(outer),
@@ -68,7 +68,7 @@ def _range(written: str) -> list[int] | None:
     return list(range(first, last + 1)) if first <= last < first + MAX_RANGE else None
 
 
-def port_key(port: Map) -> object:
+def port_key(port: Map) -> Hashable:
     """Two ports with the same key are one: the later one counts."""
     value = {key: node.text for key, node in port.entries.items() if isinstance(node, Scalar)}
     return (value.get("host_ip", ""), value.get("target"), value.get("published", ""), value.get("protocol", "tcp"))
@@ -116,18 +116,13 @@ def volume(node: Node, path: str, problems: Problems) -> tuple[Node, ...]:
     return (mapping({"type": kind, "source": source, "target": target, "read_only": read_only, kind: details}, mark),)
 
 
-def target_key(mount: Map) -> object:
-    """Two mounts at one place are one: the later one counts."""
+def target_key(mount: Map) -> Hashable:
+    """Two things at one place in the container are one: the later one counts. Without a target the place is the source's name."""
     for key in ("target", "source"):
         value = mount.get(key)
         if isinstance(value, Scalar):
             return value.text.rstrip("/")
     return None
-
-
-def file_key(file: Map) -> object:
-    """A secret or config by where it appears in the container; without a target that is its name."""
-    return target_key(file)
 
 
 def source(node: Node, path: str, problems: Problems) -> tuple[Node, ...]:

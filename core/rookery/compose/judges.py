@@ -14,8 +14,8 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}\Z")
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9._/-]*"
 _CONSTRAINT = re.compile(r"(?P<key>[A-Za-z][A-Za-z0-9._/-]*)\s*(?P<sign>==|!=)\s*(?P<value>\S.*)\Z")
-_NODE_KEY = re.compile(rf"node\.(id|hostname|platform\.os|platform\.arch|labels\.{_LABEL})\Z")
-NODE_KEYS = "node.id, node.hostname, node.platform.os, node.platform.arch and node.labels.NAME"
+_NODE_KEY = re.compile(rf"node\.(id|hostname|platform\.os|platform\.arch|labels\.{_LABEL})\Z|engine\.labels\.{_LABEL}\Z")
+NODE_KEYS = "node.id, node.hostname, node.platform.os, node.platform.arch, node.labels.NAME and engine.labels.NAME"
 
 
 def name(text: str) -> Fault | None:
@@ -95,8 +95,6 @@ def node_key(key: str) -> Fault | None:
         return Fault(
             message="nodes have no roles here: every one with an agent runs replicas", hint="label nodes and use node.labels.NAME"
         )
-    if key.startswith("engine.labels."):
-        return Fault(message="labels of engines are not known here", hint=f"use node.labels.{key.removeprefix('engine.labels.')}")
     return Fault(message=f"'{key}' is no property of a node", hint=f"known are {NODE_KEYS}")
 
 

@@ -26,7 +26,6 @@ from rookery.compose.schema import (
 )
 
 _LIMIT = Whole(low=-1, high=2**62)
-_SAME_NODE = "it needs both containers on one node"
 _FILE = Object(
     keys={
         "source": works(TEXT, "the key under the top-level `secrets:` or `configs:`"),
@@ -38,7 +37,7 @@ _FILE = Object(
     required=("source",),
     expand=forms.source,
 )
-_FILES = ListOf(item=_FILE, expand=forms.source, unique=forms.file_key)
+_FILES = ListOf(item=_FILE, expand=forms.source, unique=forms.target_key)
 
 PORT = Object(
     keys={
@@ -259,7 +258,8 @@ SERVICE = Object(
         "uts": no_effect(TEXT, "the engine's default holds"),
         "volumes": works(ListOf(item=VOLUME, expand=forms.volume, unique=forms.target_key)),
         "volumes_from": refused(
-            f"volumes can't be taken from another container: {_SAME_NODE}", "name a volume and mount it in both"
+            "volumes can't be taken from another container: it needs both containers on one node",
+            "name a volume and mount it in both",
         ),
         "working_dir": works(Text(check=judges.absolute_path)),
         "x-rookery": works(ROOKERY),

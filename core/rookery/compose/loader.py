@@ -11,20 +11,20 @@ from pathlib import Path
 from rookery.compose.absolute import absolute
 from rookery.compose.check import check
 from rookery.compose.diagnostics import ComposeError, Diagnostic, Mark, Problems, Source
-from rookery.compose.files import STANDARD_INPUT, exists, source_of
+from rookery.compose.files import exists, is_stream, source_of
 from rookery.compose.interpolate import interpolate_tree
 from rookery.compose.judges import APP_NAME, app_name
 from rookery.compose.keys_top import APP
 from rookery.compose.nodes import Map, Node, Scalar, drop, plain, put, text
 from rookery.compose.project import Loading, Unread, combine, parse_file, read_variables
-from rookery.compose.resolve.app import app_spec, is_active
+from rookery.compose.resolve.app import app_spec
 from rookery.compose.view import View
 from rookery.model import AppSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """`resolved` is the merged document with its variables put in and its inactive services left out."""
+    """`resolved` is the merged document with its variables put in; it describes the same app wherever it is read."""
 
     app: AppSpec
     warnings: tuple[Diagnostic, ...]
@@ -42,7 +42,10 @@ def load(
 ) -> Loaded:
     problems = Problems()
     loading = Loading(problems=problems)
-    base = _base(files, project_dir)
+    try:
+        base = _base(files, project_dir)
+    except FileNotFoundError as error:
+        raise ComposeError((Diagnostic(file=".", line=0, path="", message="the current directory is gone"),)) from error
     whole = Mark(source=source_of(files[0], base) if files else Source(name=str(base), base=base), line=0)
     if not files:
         problems.error(whole, "", "there is no compose file", "name one with -f")
@@ -63,14 +66,14 @@ def load(
     document = View(node=tree, path="", problems=problems)
     spec = app_spec(name, document, known, active)
     problems.stop_if_any()
-    return Loaded(app=spec, warnings=problems.warnings, resolved=_resolved(tree, document, name, active))
+    return Loaded(app=spec, warnings=problems.warnings, resolved=_resolved(tree, spec))
 
 
 def _base(files: Sequence[Path], project_dir: Path | None) -> Path:
     """The directory that relative paths of all files given start from: that of the first one, unless told otherwise."""
     if project_dir is not None:
         return project_dir.absolute()
-    if files and files[0] != STANDARD_INPUT:
+    if files and not is_stream(files[0]):
         return files[0].absolute().parent
     return Path.cwd()
 
@@ -95,11 +98,22 @@ def _name(app: str | None, files: Sequence[Unread], env: Mapping[str, str], base
     return made if APP_NAME.match(made) else "app"
 
 
-def _resolved(tree: Map, document: View, name: str, profiles: frozenset[str]) -> Mapping[str, object]:
-    services = tree.get("services")
-    if isinstance(services, Map):
-        inactive = [key for key, service in document.children("services").items() if not is_active(service, profiles)]
-        tree = put(tree, "services", drop(services, *inactive))
-    value = plain(put(drop(absolute(tree), "name", "version"), "name", text(name, tree.mark)))
+def _resolved(tree: Map, app: AppSpec) -> Mapping[str, object]:
+    """The document with absolute paths, the app's services only, and all their variables and labels in place."""
+    done = absolute(tree)
+    services = done.entries["services"]
+    assert isinstance(services, Map)
+    kept: dict[str, Node] = {}
+    for spec in app.services:
+        node = services.entries[spec.name]
+        assert isinstance(node, Map)
+        mark = node.mark
+        for key, values in (("environment", spec.container.environment), ("labels", spec.container.labels)):
+            if values:
+                entries: dict[str, Node] = {name: text(value, mark) for name, value in values.items()}
+                node = put(node, key, Map(entries=entries, mark=mark))
+        kept[spec.name] = drop(node, "env_file", "label_file")
+    done = put(done, "services", Map(entries=kept, mark=services.mark))
+    value = plain(put(drop(done, "name", "version"), "name", text(app.name, tree.mark)))
     assert isinstance(value, dict)
     return {"name": value.pop("name"), **value}

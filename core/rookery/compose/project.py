@@ -4,7 +4,7 @@ Invariant: nothing here knows what a key does; the description does.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rookery.compose import dotenv
@@ -172,4 +172,4 @@ def _joined(tree: Map, included: Map, problems: Problems) -> Map:
                     node.mark, f"{section}.{name}", f"'{name}' is defined in {place} too, and differently", "rename one of them"
                 )
         tree = put(tree, section, own)
-    return replace(tree)
+    return tree

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import yaml
 
 from rookery.compose.diagnostics import Mark, Problems, Source
+from rookery.compose.files import MAX_BYTES
 from rookery.compose.nodes import Map, Node, Scalar, Seq, Tag, at
 
-MAX_BYTES = 8 * 1024 * 1024
 MAX_VALUES = 200_000
 MAX_DEPTH = 64
 

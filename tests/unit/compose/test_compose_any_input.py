@@ -1,13 +1,18 @@
 """Whatever the input: an AppSpec or a ComposeError, nothing else, and soon."""
 
+from functools import partial, reduce
 from pathlib import Path
 
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rookery import wire
 from rookery.compose import ComposeError, dump, load
 from rookery.compose.keys_top import APP
 from rookery.compose.schema import Command, Key, ListOf, Named, Object, Pairs, Type
+from rookery.model import AppSpec
+from rookery_manager.planners.validate import app_faults
+from rookery_manager.scheduler.constraint import parse_constraint
 
 WORDS = """
 web db data 8080:80 1-9:1-9/udp 127.0.0.1::80 ./x:/y:ro data:/z /t:size=1m 10m 1h ${A} ${A:?no} ${B:-${C}} ${B:?no} $ $$ 0440
@@ -53,6 +58,7 @@ include:
     env_file: .env
 &a *a
 """
+ENV = {"A": "1", "API_KEY": "k"}
 NAMES = st.sampled_from(["web", "db", "data", "default", "x-a", "a b"])
 
 
@@ -81,19 +87,26 @@ def described(type: Type, depth: int) -> st.SearchStrategy[object]:
     return st.one_of(inner, inner, inner, SCALARS, st.lists(SCALARS, max_size=2))
 
 
+def refused_by_the_manager(app: AppSpec) -> list[str]:
+    """What the loader let through and the manager would not take: an error without file and line."""
+    return list(app_faults(app, others=(), stored=(), parse_constraint=parse_constraint))
+
+
 def outcome(directory: Path, *contents: bytes) -> None:
     files = []
     for i, content in enumerate(contents):
         files.append(directory / ("compose.yml" if i == 0 else f"over{i}.yml"))
         files[-1].write_bytes(content)
     try:
-        loaded = load(files, app="shop", env={"A": "1"})
+        loaded = load(files, app="shop", env=ENV)
     except ComposeError as error:
         found = error.errors
     else:
         resolved = directory / "resolved.yml"
         resolved.write_text(dump(loaded.resolved))
-        assert load([resolved], app="shop", env={"A": "1"}).app == loaded.app
+        assert load([resolved], app="shop", env=ENV).app == loaded.app
+        assert wire.from_bytes(AppSpec, wire.to_bytes(loaded.app)) == loaded.app
+        assert refused_by_the_manager(loaded.app) == []
         return
     assert found
     assert all(str(finding) for finding in found)
@@ -140,3 +153,44 @@ def test_any_lines(tmp_path: Path, lines: list[str]) -> None:
 def test_any_env_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / ".env").write_bytes(content)
     outcome(tmp_path, b"services: {web: {image: i, env_file: .env, label_file: .env}}")
+
+
+DOCUMENTS = [yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parent / "files").glob("*.yml"))]
+
+
+def places(node: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """Where each value of a document is, as the keys and indices on the way to it."""
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
+
+
+def changed(node: object, path: tuple[object, ...], value: object) -> object:
+    """The document with another value at a place."""
+    if not path:
+        return value
+    key, rest = path[0], path[1:]
+    if isinstance(node, dict):
+        return {name: changed(inner, rest, value) if name == key else inner for name, inner in node.items()}
+    assert isinstance(node, list)
+    return [changed(inner, rest, value) if i == key else inner for i, inner in enumerate(node)]
+
+
+@st.composite
+def nearly_right(draw: st.DrawFn) -> object:
+    """A compose file as people have them, with a few values taken from elsewhere in it, or made up."""
+    document = draw(st.sampled_from(DOCUMENTS))
+    for _ in range(draw(st.integers(0, 3))):
+        where = places(document)
+        value = draw(SCALARS | st.sampled_from(where).map(partial(at, document)) | st.lists(SCALARS, max_size=2))
+        document = changed(document, draw(st.sampled_from(where)), value)
+    return document
+
+
+def at(document: object, path: tuple[object, ...]) -> object:
+    return reduce(lambda node, key: node[key], path, document)  # type: ignore[index]
+
+
+@BOUNDED
+@given(document=nearly_right())
+def test_nearly_right_documents(tmp_path: Path, document: object) -> None:
+    outcome(tmp_path, yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "replace"))

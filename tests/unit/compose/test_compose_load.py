@@ -1,10 +1,13 @@
 """The way from a file to an AppSpec, and that one run finds everything."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rookery.compose import ComposeError, Diagnostic, dump, find_files, load
-from rookery.model import Port, PortMode, Replicated, VolumeMount
+from rookery.model import BindMount, Port, PortMode, Replicated, VolumeMount
 
 
 def write(directory: Path, text: str, name: str = "compose.yml") -> Path:
@@ -98,3 +101,34 @@ def test_files_are_found_upwards_with_their_override(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     assert find_files(tmp_path) == (base, override)
     assert find_files(inner) == (base, override)
+
+
+def test_a_resolved_document_needs_no_other_file_and_no_variable(tmp_path: Path) -> None:
+    write(tmp_path, "A=1\nB=$$x\n", "a.env")
+    write(tmp_path, "l=1\n", "a.labels")
+    path = write(
+        tmp_path,
+        "services: {web: {image: 'i:$TAG', env_file: a.env, environment: [C], label_file: a.labels, volumes: ['./x:/x']}}",
+    )
+    first = load([path], app="shop", env={"C": "3", "TAG": "7"})
+    assert first.app.services[0].container.environment == {"A": "1", "B": "$x", "C": "3"}
+    again = load([write(tmp_path / "elsewhere", dump(first.resolved))], env={})
+    assert again.app == first.app
+    assert again.warnings == ()
+
+
+def test_a_file_that_a_shell_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    reader, writer = os.pipe()
+    os.write(writer, b"services: {web: {image: i, volumes: ['./a:/a']}}")
+    os.close(writer)
+    try:
+        (web,) = load([Path(f"/dev/fd/{reader}")], env={}).app.services
+    finally:
+        os.close(reader)
+    assert web.container.mounts == (BindMount(source=str(tmp_path / "a"), target="/a"),)
+
+
+def test_importing_it_loads_no_yaml() -> None:
+    code = "import sys, rookery.compose; sys.exit('yaml' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0

@@ -106,7 +106,7 @@ def test_a_secret_too_large(errors: Errors, directory: object) -> None:  # noqa:
     with open("big", "wb") as file:
         file.write(os.urandom(500_001))
     assert errors("services: {a: {image: i, secrets: [s]}}\nsecrets:\n  s: {file: big}\n") == [
-        "compose.yml:3: secrets.s.file: 500,001 bytes are more than the 500,000 that a secret can have (use a volume)"
+        "compose.yml:3: secrets.s.file: larger than the 500,000 bytes that a secret can have (use a volume)"
     ]
 
 

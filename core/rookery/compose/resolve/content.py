@@ -78,7 +78,7 @@ class Contents:
         if content is None:
             return None
         if len(content) > MAX_BYTES:
-            view.error(given[0], f"{len(content):,} bytes are more than the {MAX_BYTES:,} that a {kind} can have", "use a volume")
+            view.error(given[0], f"larger than the {MAX_BYTES:,} bytes that a {kind} can have", "use a volume")
             return None
         return FileContent(kind=kind, name=name, content=content, digest=hashlib.sha256(content).hexdigest())
 

@@ -19,6 +19,8 @@ from rookery.model import (
     UpdateOrder,
 )
 
+_ARCH = "node.platform.arch"  # goes by several names, so two of them may be the same one
+
 
 def mode(service: View, *, awaited: bool) -> Mode:
     """A service that another waits for to complete (`awaited`) is a job, unless it says otherwise."""
@@ -50,12 +52,12 @@ def placement(service: View) -> Placement:
             continue
         key, sign, value = parts
         constraints.append(f"{key} {sign} {value}")
-        if sign == "==" and wanted.setdefault(key, value) != value:
+        if sign == "==" and key != _ARCH and wanted.setdefault(key, value).casefold() != value.casefold():
             where = f"{view.where('constraints')}[{i}]"
             view.problems.error(written.mark, where, f"no node has {key} both {wanted[key]} and {value}")
     for i, written in enumerate(view.scalars("constraints")):
         parts = split_constraint(written.text)
-        if parts is not None and parts[1] == "!=" and wanted.get(parts[0]) == parts[2]:
+        if parts is not None and parts[1] == "!=" and wanted.get(parts[0], "").casefold() == parts[2].casefold():
             where = f"{view.where('constraints')}[{i}]"
             view.problems.error(written.mark, where, f"{parts[0]} can't be {parts[2]} and not be it")
     return Placement(
