@@ -26,8 +26,8 @@ from rookery_manager.routing import RoutePlane, RoutingService
 from rookery_manager.sessions import Sessions
 from rookery_manager.state import State
 from rookery_manager.statuses import Statuses
-from rookery_manager.store import Commit, Condition, Conflict, Put, Store
-from rookery_manager.store.memory import MemoryStore
+from rookery_manager.store import Commit, Condition, Conflict, Put, Store, StoreError
+from rookery_manager.store.sqlite import SqliteStore
 from rookery_manager.views import NodeViews
 
 log = logging.getLogger("rookery.manager")
@@ -148,10 +148,11 @@ async def _serve(
 async def _open_store(directory: Path) -> Store:
     try:
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True, mode=0o700)
+        return await SqliteStore.open(directory / "store.db")
     except OSError as error:
         raise Stop(f"can't keep the manager's data in {directory}: {error.strerror}; name another place with --data") from error
-    log.warning("records are kept in memory only, until the SQLite engine is there")
-    return MemoryStore()
+    except StoreError as error:
+        raise Stop(str(error)) from error
 
 
 async def _cluster_id(store: Store, clock: Clock) -> str:

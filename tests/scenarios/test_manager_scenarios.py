@@ -230,7 +230,6 @@ def test_a_removed_app_leaves_nothing(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-@pytest.mark.xfail(reason="the SQLite engine is not there yet", strict=True)
 def test_a_restarted_manager_takes_up_where_it_was(tmp_path: Path) -> None:
     async def scene() -> None:
         async with manager(tmp_path) as m:
@@ -240,7 +239,7 @@ def test_a_restarted_manager_takes_up_where_it_was(tmp_path: Path) -> None:
                 await m.deploy(web())
                 await until(lambda: m.converged("web"))
                 before = set(agent.assignments)
-        async with agent, manager(tmp_path, port=port) as m:
+        async with manager(tmp_path, port=port) as m, agent:
             assert agent.sets_received >= 2
             assert set(agent.assignments) == before
             assert await m.converged("web")
