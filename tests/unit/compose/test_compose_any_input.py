@@ -12,7 +12,6 @@ from rookery.compose.keys_top import APP
 from rookery.compose.schema import Command, Key, ListOf, Named, Object, Pairs, Type
 from rookery.model import AppSpec
 from rookery_manager.planners.validate import app_faults
-from rookery_manager.scheduler.constraint import parse_constraint
 
 WORDS = """
 web db data 8080:80 1-9:1-9/udp 127.0.0.1::80 ./x:/y:ro data:/z /t:size=1m 10m 1h ${A} ${A:?no} ${B:-${C}} ${B:?no} $ $$ 0440
@@ -89,7 +88,7 @@ def described(type: Type, depth: int) -> st.SearchStrategy[object]:
 
 def refused_by_the_manager(app: AppSpec) -> list[str]:
     """What the loader let through and the manager would not take: an error without file and line."""
-    return list(app_faults(app, others=(), stored=(), parse_constraint=parse_constraint))
+    return list(app_faults(app, others=(), stored=()))
 
 
 def outcome(directory: Path, *contents: bytes) -> None:
