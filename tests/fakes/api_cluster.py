@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc.aio
 from rookery.channel import dial, listen, server
@@ -32,7 +33,7 @@ from rookery_manager.api import Api, register
 from rookery_manager.logs import LogHub
 from rookery_manager.records import Record, put
 from rookery_manager.state import State
-from rookery_manager.store import Commit, Delete
+from rookery_manager.store import Commit, Delete, SqliteStore, Store
 from rookery_manager.store.memory import MemoryStore
 
 DEADLINE_S = 10.0
@@ -82,7 +83,7 @@ class Cluster:
 
     api: Api
     nodes: FakeNodes
-    store: MemoryStore
+    store: Store
     stub: control_pb2_grpc.ControlServiceAsyncStub
     channel: grpc.aio.Channel
 
@@ -124,8 +125,8 @@ def replica(
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Cluster]:
-    store, state, nodes = MemoryStore(), State(), FakeNodes()
+async def running(store: Store | None = None) -> AsyncIterator[Cluster]:
+    store, state, nodes = store or MemoryStore(), State(), FakeNodes()
     now = iter(range(1_000, 1_000_000))
     api = Api(
         state=state,
@@ -158,11 +159,13 @@ async def running() -> AsyncIterator[Cluster]:
             await grpc_server.stop(0)
 
 
-def with_cluster(scene: Callable[[Cluster], Awaitable[None]]) -> None:
-    """Runs a scene against a fresh cluster, within a deadline."""
+def with_cluster(scene: Callable[[Cluster], Awaitable[None]], *, data: Path | None = None) -> None:
+    """Runs a scene against a fresh cluster, within a deadline; its store is in memory, or in the directory `data`."""
 
     async def main() -> None:
-        async with asyncio.timeout(DEADLINE_S), running() as cluster:
-            await scene(cluster)
+        async with asyncio.timeout(DEADLINE_S):
+            store = await SqliteStore.open(data / "store.db") if data else None
+            async with running(store) as cluster:
+                await scene(cluster)
 
     asyncio.run(main())

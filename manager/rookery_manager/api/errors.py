@@ -79,7 +79,7 @@ def _status_of(error: Exception, rpc: str) -> tuple[grpc.StatusCode, str]:
             return grpc.StatusCode.OUT_OF_RANGE, f"{error}; begin again with a snapshot"
         case StoreError():
             log.error("%s: the store can't do it: %s", rpc, error)
-            full = "full" in str(error).lower()
+            full = "disk is full" in str(error)
             return grpc.StatusCode.RESOURCE_EXHAUSTED if full else grpc.StatusCode.UNAVAILABLE, f"the store: {error}"
     error_id = secrets.token_hex(4)
     log.error("%s failed unexpectedly, error id %s", rpc, error_id, exc_info=error)

@@ -48,6 +48,7 @@ async def watch(api: Api, request: control_pb2.WatchRequest, send: Send) -> None
             if mine:
                 await api.state.reach(changes[0].revision)
                 await send(await _message(api, mine))
+    raise Refused(grpc.StatusCode.UNAVAILABLE, "the manager stops; connect again to go on")
 
 
 def _snapshot(api: Api, app: str) -> tuple[control_pb2.WatchResponse, list[Replica]]:
