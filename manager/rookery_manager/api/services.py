@@ -27,6 +27,9 @@ from rookery_manager.state import State
 from rookery_manager.views import unmet_dependency
 
 
+REVISIONS_SHOWN = 100  # the newest; all are kept, but an answer has to fit what a client takes (4 MiB unless told)
+
+
 def status_of_service(state: State, service: Service) -> ServiceStatus | None:
     """None where the wanted revision is missing, as between two steps of a removal."""
     specs = {number: revision.spec for number, revision in state.revisions.get(service.key, {}).items()}
@@ -75,7 +78,7 @@ async def get_service(api: Api, request: control_pb2.GetServiceRequest) -> contr
     detail = ServiceDetail(
         status=status,
         spec=spec,
-        revisions=tuple(revisions[number] for number in sorted(revisions, reverse=True)),
+        revisions=tuple(revisions[number] for number in sorted(revisions, reverse=True)[:REVISIONS_SHOWN]),
         replicas=tuple(sorted(replicas, key=lambda r: (r.slot, r.node_name, r.created_at, r.id))),
     )
     message: control_pb2.ServiceDetail = encode(detail)
