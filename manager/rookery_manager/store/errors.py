@@ -1,6 +1,8 @@
 """What a store that is a file says when it can't go on: each message names the file and the way out."""
 
 import errno
+import math
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -25,6 +27,8 @@ def translated(error: BaseException, path: Path) -> StoreError:
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_FULL:
             return StoreError(f"{path}: {_FULL}")
+        case sqlite3.SQLITE_IOERR if _free_bytes(path) < 1 << 20:
+            return StoreError(f"{path}: {_FULL}")  # what it says where a file of its own could not grow
         case sqlite3.SQLITE_IOERR:
             return StoreError(
                 f"{path}: the disk reports an error ({error}), nothing was written; check the disk and the space on it"
@@ -38,6 +42,13 @@ def translated(error: BaseException, path: Path) -> StoreError:
     if "malformed" in str(error):
         return StoreError(f"{path}: {_DAMAGED}")
     return StoreError(f"{path}: can't be written: {error}")
+
+
+def _free_bytes(path: Path) -> float:
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return math.inf
 
 
 def foreign(path: Path) -> StoreError:

@@ -41,7 +41,9 @@ class Written:
 
 
 class StoreFile:
-    def __init__(self, path: Path, lock: IO[str], writer: sqlite3.Connection, reader: sqlite3.Connection, revision: int) -> None:
+    def __init__(
+        self, path: Path, lock: IO[bytes], writer: sqlite3.Connection, reader: sqlite3.Connection, revision: int
+    ) -> None:
         self.path = path
         self.revision = revision
         self._lock = lock
@@ -225,25 +227,22 @@ def _connect(path: Path, opened: list[sqlite3.Connection]) -> sqlite3.Connection
     return connection
 
 
-def _locked(path: Path) -> IO[str]:
+def _locked(path: Path) -> IO[bytes]:
     """The lock file, held until it is closed. It is not the store's own file: closing that would drop SQLite's locks on it."""
     lock_path = path.with_name(path.name + ".lock")
     try:
-        lock = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+        lock = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
     except OSError as error:
         raise translated(error, path) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
     except BlockingIOError:
-        holder = lock.read().strip()
+        holder = lock.read().decode(errors="replace").strip()
         lock.close()
         raise in_use(path, holder) from None
-    except OSError as error:
-        lock.close()
-        raise translated(error, path) from error
+    with suppress(OSError):  # the number only makes a message better
+        lock.truncate()
+        lock.write(str(os.getpid()).encode())
     return lock
 
 

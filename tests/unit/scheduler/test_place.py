@@ -61,11 +61,11 @@ def replica(number: int, state: ReplicaState = ReplicaState.RUNNING, **fields: o
     return dataclasses.replace(made, **fields)  # type: ignore[arg-type]
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[list[Node | NodeView], dict[str, object], str]] = {
     "no nodes": ([], {}, "no node fits: the cluster has no nodes"),
     "drained": ([dataclasses.replace(node("n1"), availability=Availability.DRAINED)], {}, "no node fits: 1 is drained"),
-    "down": ([dataclasses.replace(node("n1"), state=NodeState.DOWN)] * 1, {}, "no node fits: 1 is down"),
-    "left": ([dataclasses.replace(node("n1"), state=NodeState.LEFT)] * 1, {}, "no node fits: 1 left"),
+    "down": ([dataclasses.replace(node("n1"), state=NodeState.DOWN)], {}, "no node fits: 1 is down"),
+    "left": ([dataclasses.replace(node("n1"), state=NodeState.LEFT)], {}, "no node fits: 1 left"),
     "runtime": ([node("n1"), node("n2")], {"runtime": RuntimeKind.PROCESS}, "no node fits: 2 have no process runtime"),
     "platform": (
         [node("n1")],

@@ -1,0 +1,139 @@
+"""Which files the SQLite engine refuses, and what it says: the file, and the way out."""
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rookery_manager.store import Commit, Put, SqliteStore, StoreError
+
+
+def open_and(path: Path, puts: int = 0) -> int:
+    """The revision of the store after so many commits."""
+
+    async def main() -> int:
+        store = await SqliteStore.open(path)
+        try:
+            for i in range(puts):
+                await store.commit(Commit(writes=[Put(key=f"k{i}", value=b"v" * 2000)], actor="test", at=0.0))
+            return (await store.snapshot()).revision
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+def _text(path: Path) -> None:
+    path.write_text("not a database\n" * 1000)
+
+
+def _other_database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    connection.close()
+
+
+def _newer(path: Path) -> None:
+    open_and(path, 1)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+def _cut(path: Path) -> None:
+    open_and(path, 100)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def _overwritten(path: Path) -> None:
+    open_and(path, 100)
+    content = bytearray(path.read_bytes())
+    for page in range(2, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 512] = b"\x5a" * 512
+    path.write_bytes(bytes(content))
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+REFUSED = {
+    "text": (_text, "is not a store of Rookery; move it away, or give another --data directory"),
+    "another database": (_other_database, "is not a store of Rookery; move it away"),
+    "newer": (_newer, "made by another version of Rookery (schema 99, this one reads 1); start that version"),
+    "cut": (_cut, "the file is damaged; put a copy of it from before in its place"),
+    "overwritten": (_overwritten, "the file is damaged; put a copy of it from before in its place"),
+    "a directory": (_directory, "check that the directory exists and may be written to"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_file_that_is_no_whole_store_is_refused_and_left_alone(case: str, tmp_path: Path) -> None:
+    make, message = REFUSED[case]
+    path = tmp_path / "store.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+    for _ in range(2):  # the refusal lets go of the lock
+        with pytest.raises(StoreError) as caught:
+            open_and(path)
+        assert str(path) in str(caught.value)
+        assert message in str(caught.value)
+    assert before == (path.read_bytes() if path.is_file() else b"")
+
+
+def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="No such file or directory; check that the directory exists"):
+        open_and(tmp_path / "nowhere" / "store.db")
+
+
+def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
+    (tmp_path / "store.db").touch()
+    assert open_and(tmp_path / "store.db", 2) == 2
+    assert open_and(tmp_path / "store.db") == 2
+
+
+def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    open_and(tmp_path / "store.db", 1)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_one_manager_at_a_time(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "store.db"
+        first = await SqliteStore.open(path)
+        with pytest.raises(StoreError, match=r"store\.db is in use by another manager \(process \d+\); stop that one"):
+            await SqliteStore.open(path)
+        await first.close()
+        await (await SqliteStore.open(path)).close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("value", [b"", b"x" * 3_000_000])
+def test_any_size_of_value_comes_back(value: bytes, tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "store.db")
+        await store.commit(Commit(writes=[Put(key="k", value=value)], actor="test", at=0.0))
+        assert (await store.snapshot()).entries["k"].value == value
+        await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("spoil", [lambda c: c, lambda c: [*c, *c]], ids=["alone", "in a batch"])
+def test_a_commit_that_cannot_be_written_fails_alone(spoil: Callable[[list[str]], list[str]], tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "store.db")
+        keys = spoil(["good", "\ud800", "better"])  # a lone surrogate is no text that can be kept
+        commits = [Commit(writes=[Put(key="both", value=b""), Put(key=key, value=b"")], actor="t", at=0.0) for key in keys]
+        outcomes = await asyncio.gather(*(store.commit(commit) for commit in commits), return_exceptions=True)
+        assert [isinstance(outcome, StoreError) for outcome in outcomes] == [key == "\ud800" for key in keys]
+        snapshot = await store.snapshot()
+        assert set(snapshot.entries) == {"both", "good", "better"}
+        assert snapshot.revision == len([key for key in keys if key != "\ud800"])
+        await store.close()
+
+    asyncio.run(main())
