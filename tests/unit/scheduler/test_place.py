@@ -1,6 +1,7 @@
 """The sentences and the choices of the scheduler, case by case."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 from rookery.model import (
@@ -61,7 +62,7 @@ def replica(number: int, state: ReplicaState = ReplicaState.RUNNING, **fields: o
     return dataclasses.replace(made, **fields)  # type: ignore[arg-type]
 
 
-REFUSALS: dict[str, tuple[list[Node | NodeView], dict[str, object], str]] = {
+REFUSALS: dict[str, tuple[list[Node | NodeView], dict[str, Any], str]] = {
     "no nodes": ([], {}, "no node fits: the cluster has no nodes"),
     "drained": ([dataclasses.replace(node("n1"), availability=Availability.DRAINED)], {}, "no node fits: 1 is drained"),
     "down": ([dataclasses.replace(node("n1"), state=NodeState.DOWN)], {}, "no node fits: 1 is down"),
