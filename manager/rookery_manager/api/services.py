@@ -26,7 +26,6 @@ from rookery_manager.records import put
 from rookery_manager.state import State
 from rookery_manager.views import unmet_dependency
 
-
 REVISIONS_SHOWN = 100  # the newest; all are kept, but an answer has to fit what a client takes (4 MiB unless told)
 
 
