@@ -68,6 +68,8 @@ def new_failures(status: ServiceStatus, replicas: Iterable[Replica], old: frozen
 def _line(status: ServiceStatus, replicas: Sequence[Replica], old: frozenset[ReplicaId], ages: Mapping[str, float]) -> Line:
     key = status.service.key
     count = f"{status.ready}/{status.wanted} ready"
+    if status.ready != status.updated:  # old ones serve while new ones come
+        count = f"{status.updated}/{status.wanted} updated, {status.ready} ready"
     if status.converged:
         return Line(key, f"{status.wanted} done" if status.mode.endswith("job") else count, Outcome.DONE)
     failures = new_failures(status, replicas, old)
@@ -84,7 +86,8 @@ def waits_for(status: ServiceStatus, replicas: Iterable[Replica]) -> str:
     """What a service waits for, in a few words: what most of its replicas that are not ready say, else what the manager says."""
     current = [r for r in replicas if r.revision == status.service.revision and not r.ended]
     states = Counter(r.state for r in current if not r.ready)
-    whys = Counter(one_line(r.why) for r in current if not r.ready and r.why)
+    # One that is assigned says why it is on its node, which is nothing that it waits for.
+    whys = Counter(one_line(r.why) for r in current if not r.ready and r.why and r.state is not ReplicaState.ASSIGNED)
     counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
     why = whys.most_common(1)[0][0] if whys else one_line(status.why)
     return f"{counted}: {why}" if counted and why else counted or why

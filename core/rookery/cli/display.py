@@ -3,12 +3,12 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from rookery.cli.converge import Line, Look, Outcome
+from rookery.cli.converge import Look, Outcome
 from rookery.cli.waiting import Display
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Silent:
 
 
 class Lines:
-    """Prints what changed since the last look. What a line says of how it gets on is not repeated for each step."""
+    """Prints what changed since the last look."""
 
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}
@@ -38,13 +38,16 @@ class Lines:
 
 
 class Live:
-    """Redraws its lines in place."""
+    """Keeps the last look, which is drawn in place again and again."""
 
-    def __init__(self, refresh: Callable[["Text"], None]) -> None:
-        self._refresh = refresh
+    def __init__(self) -> None:
+        self._look = Look([])
 
     def show(self, look: Look) -> None:
-        self._refresh(_text(look))
+        self._look = look
+
+    def draw(self) -> "Text":
+        return _text(self._look)
 
 
 @contextlib.contextmanager
@@ -60,8 +63,11 @@ def progress(*, silent: bool = False) -> Iterator[Display]:
 
         ctx = click.get_current_context(silent=True)
         console = Console(no_color=ctx is not None and ctx.color is False, highlight=False)
-        with RichLive(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-            yield Live(lambda text: live.update(text, refresh=True))
+        live = Live()
+        with RichLive(
+            get_renderable=live.draw, console=console, refresh_per_second=8, redirect_stdout=False, redirect_stderr=False
+        ):
+            yield live
 
 
 def _text(look: Look) -> "Text":
@@ -76,7 +82,3 @@ def _text(look: Look) -> "Text":
         text.append(f"{line.subject:<{wide}}  ", style="bold")
         text.append(line.text)
     return text
-
-
-def summary(lines: list[Line]) -> str:
-    return "\n".join(f"  {line.subject}  {line.text}" for line in lines)

@@ -8,7 +8,7 @@ import importlib
 import click
 
 from rookery._version import VERSION
-from rookery.cli.command import CONTEXT_SETTINGS, as_failure, global_options
+from rookery.cli.command import CONTEXT_SETTINGS, INTERRUPTED, as_failure, global_options
 from rookery.cli.table import COMMANDS
 
 
@@ -51,6 +51,8 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
         except Exception as error:
             raise as_failure(error) from error
 

@@ -1,16 +1,13 @@
 """What a command needs to know of the call: which manager it talks to, and who asks."""
 
-import getpass
 import os
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from rookery.cli.settings import Settings, load_settings
-
 if TYPE_CHECKING:
+    from rookery.cli.settings import Settings
     from rookery.client import AsyncClient, Client
 
 
@@ -22,6 +19,7 @@ class Session:
 
     def address(self) -> str:
         """The manager's address. Raises UsageError where it is none, naming where it came from."""
+        from rookery.cli.settings import load_settings  # lazy: `rookery --help` needs none of it
         from rookery.client.address import parse_address  # lazy: loads gRPC
 
         text, origin = choose_manager(self.manager, os.environ.get("ROOKERY_MANAGER", ""), load_settings())
@@ -41,7 +39,7 @@ class Session:
         return AsyncClient(self.address(), actor=actor())
 
 
-def choose_manager(option: str, environment: str, settings: Settings) -> tuple[str, str]:
+def choose_manager(option: str, environment: str, settings: "Settings") -> tuple[str, str]:
     """The address to use and where it came from: the first that is set of option, environment, saved context, default."""
     if option:
         return settings.contexts.get(option, option), "--manager"
@@ -54,6 +52,9 @@ def choose_manager(option: str, environment: str, settings: Settings) -> tuple[s
 
 def actor() -> str:
     """Who the store's history names for what this command changes: `ann@laptop`."""
+    import getpass  # lazy: as above
+    import socket
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):

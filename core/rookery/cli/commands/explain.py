@@ -40,17 +40,20 @@ def _ask(client: Client, text: str) -> Explanation:
 
 
 def _show(explanation: Explanation) -> None:
-    click.echo(click.style(explanation.subject, bold=True) + (f": {explanation.summary}" if explanation.summary else ""))
+    told = explanation.summary if explanation.subject in explanation.summary else f"{explanation.subject}: {explanation.summary}"
+    click.echo(click.style(told.removesuffix(": "), bold=True))
     if explanation.nodes:
         names = list(dict.fromkeys(score.name for verdict in explanation.nodes for score in verdict.scores))
-        columns = [Column(""), Column("NODE"), Column("FITS"), *(Column(name.upper(), right=True) for name in names)]
+        # Where there is no room for all of them, the last ones, which decide least, go first.
+        scores = [Column(name.upper(), right=True, rank=2 + place) for place, name in enumerate(names)]
+        columns = [Column(""), Column("NODE"), Column("FITS"), *scores]
         rows = []
         for verdict in sorted(explanation.nodes, key=lambda v: (not v.chosen, not v.fits)):
-            scores = {score.name: f"{score.value:g}" for score in verdict.scores}
+            values = {score.name: f"{score.value:g}" for score in verdict.scores}
             fits = Cell("yes", "green") if verdict.fits else Cell("no", "red")
             chosen = Cell("*", "green") if verdict.chosen else ""
             rows.append(
-                [chosen, verdict.node_name or verdict.node_id[:8], fits, *(scores.get(n, "") for n in names), verdict.why]
+                [chosen, verdict.node_name or verdict.node_id[:8], fits, *(values.get(n, "") for n in names), verdict.why]
             )
         click.echo()
         show_table([*columns, Column("WHY", flexible=True, rank=1)], rows)

@@ -97,8 +97,9 @@ def nodes(session: Session, as_json: bool) -> None:
 
 def node_row(detail: NodeDetail) -> list[Cell | str]:
     node, stats = detail.node, detail.stats
-    cpu = f"{stats.cpu_percent:.0f}%" if stats else "-"
-    memory = f"{size(stats.memory_used_bytes)} / {size(stats.memory_total_bytes)}" if stats else "-"
+    heard = stats is not None and stats.memory_total_bytes > 0
+    cpu = f"{stats.cpu_percent:.0f}%" if stats and heard else "-"
+    memory = f"{size(stats.memory_used_bytes)} / {size(stats.memory_total_bytes)}" if stats and heard else "-"
     reserved = detail.reserved
     full = [f"{reserved.cpus:g}/{node.info.capacity.cpus:g} cpu"] if reserved.cpus else []
     full += [size(reserved.memory_bytes)] if reserved.memory_bytes else []

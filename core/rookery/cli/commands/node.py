@@ -13,7 +13,7 @@ from rookery.cli.output import say, show_json
 from rookery.cli.session import Session
 from rookery.cli.text import labels, one_line, plural
 from rookery.cli.waiting import wait_until
-from rookery.model import Availability, Replica
+from rookery.model import Availability, Replica, ReplicaState
 
 
 @click.group("node", context_settings=CONTEXT_SETTINGS)
@@ -61,7 +61,7 @@ async def _drain(session: Session, name: str, detach: bool, timeout: float, as_j
 
 
 def _why(replicas: list[Replica]) -> str:
-    first = next((replica for replica in replicas if replica.why), None)
+    first = next((replica for replica in replicas if replica.why and replica.state is not ReplicaState.RUNNING), None)
     return f"  ({first.name} {first.state}: {one_line(first.why)})" if first else ""
 
 

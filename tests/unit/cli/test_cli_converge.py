@@ -1,0 +1,93 @@
+"""When a deploy is done, when it has failed, and what is said in between."""
+
+from dataclasses import replace
+
+import pytest
+from rookery.cli.converge import Outcome, look_at_services, new_failures
+from rookery.model import Desired, Replica, ReplicaId, ReplicaState, Service, ServiceStatus
+
+
+def status(**given: object) -> ServiceStatus:
+    made = ServiceStatus(service=Service(app="shop", name="web", revision=2, replicas=2), wanted=2)
+    return replace(made, **given)  # type: ignore[arg-type]
+
+
+def replica(slot: int, state: ReplicaState, why: str = "", **given: object) -> Replica:
+    made = Replica(id=ReplicaId(f"r{slot}{state}"), app="shop", service="web", slot=slot, revision=2, state=state, why=why)
+    return replace(made, **given)  # type: ignore[arg-type]
+
+
+FAILED = replica(1, ReplicaState.FAILED, "exited with status 1")
+
+
+def test_all_converged_is_done() -> None:
+    look = look_at_services([status(converged=True, ready=2, updated=2)], [], frozenset(), {})
+    assert (look.outcome, look.lines[0].text) == (Outcome.DONE, "2/2 ready")
+
+
+def test_a_job_is_done_when_the_manager_says_so() -> None:
+    look = look_at_services([status(converged=True, mode="replicated-job")], [], frozenset(), {})
+    assert (look.outcome, look.lines[0].text) == (Outcome.DONE, "2 done")
+
+
+def test_one_of_two_services_is_not_enough() -> None:
+    look = look_at_services([status(converged=True, ready=2, updated=2), status()], [], frozenset(), {})
+    assert look.outcome is None
+
+
+@pytest.mark.parametrize(
+    ("replicas", "text"),
+    [
+        ([], "0/2 ready  (manager's why)"),
+        (
+            [replica(1, ReplicaState.PREPARING, "pulling web:2"), replica(2, ReplicaState.PREPARING, "pulling web:2")],
+            "0/2 ready  (2 preparing: pulling web:2)",
+        ),
+        ([replica(1, ReplicaState.ASSIGNED, "n1 has fewest")], "0/2 ready  (1 assigned: manager's why)"),
+        ([replica(1, ReplicaState.RUNNING, "old", revision=1)], "0/2 ready  (manager's why)"),
+        ([replica(1, ReplicaState.PENDING, "no node\x1b[0m fits")], "0/2 ready  (1 pending: no node [0m fits)"),
+    ],
+)
+def test_what_it_waits_for(replicas: list[Replica], text: str) -> None:
+    look = look_at_services([status(why="manager's why")], replicas, frozenset(), {})
+    assert (look.outcome, look.lines[0].text) == (None, text)
+
+
+def test_an_update_counts_the_new_ones() -> None:
+    look = look_at_services([status(ready=3, updated=1)], [], frozenset(), {})
+    assert look.lines[0].text == "1/2 updated, 3 ready"
+
+
+def test_a_failure_that_nothing_replaces_ends_it() -> None:
+    young = look_at_services([status()], [FAILED], frozenset(), {FAILED.id: 0.5})
+    assert young.outcome is None
+    old = look_at_services([status()], [FAILED], frozenset(), {FAILED.id: 2.5})
+    assert (old.outcome, old.lines[0].text) == (Outcome.FAILED, "0/2 ready: shop/web.1 failed: exited with status 1")
+
+
+def test_a_failure_that_is_being_replaced_does_not_until_it_happens_again_and_again() -> None:
+    successor = replica(1, ReplicaState.STARTING)
+    assert look_at_services([status()], [FAILED, successor], frozenset(), {FAILED.id: 60.0}).outcome is None
+    more = [replace(FAILED, id=ReplicaId(f"x{n}")) for n in range(3)]
+    assert look_at_services([status()], [*more, successor], frozenset(), {}).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(FAILED, revision=1),
+        replace(FAILED, desired=Desired.STOP),
+        replace(FAILED, state=ReplicaState.LOST),
+        replace(FAILED, service="api"),
+    ],
+    ids=["of an older revision", "it was to stop", "its node was lost", "of another service"],
+)
+def test_what_is_no_failure_of_this_deploy(other: Replica) -> None:
+    assert new_failures(status(), [other], frozenset()) == []
+    assert new_failures(status(), [FAILED], frozenset({FAILED.id})) == []
+    assert new_failures(status(), [FAILED], frozenset()) == [FAILED]
+
+
+def test_a_service_that_converged_has_not_failed() -> None:
+    look = look_at_services([status(converged=True, ready=2, updated=2)], [FAILED], frozenset(), {FAILED.id: 60.0})
+    assert look.outcome is Outcome.DONE
