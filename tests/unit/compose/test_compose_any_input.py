@@ -176,12 +176,18 @@ def changed(node: object, path: tuple[object, ...], value: object) -> object:
 
 @st.composite
 def nearly_right(draw: st.DrawFn) -> object:
-    """A compose file as people have them, with a few values taken from elsewhere in it, or made up."""
+    """A compose file as people have them, with a few values that others have there, taken from elsewhere, or made up."""
     document = draw(st.sampled_from(DOCUMENTS))
     for _ in range(draw(st.integers(0, 3))):
-        where = places(document)
-        value = draw(SCALARS | st.sampled_from(where).map(partial(at, document)) | st.lists(SCALARS, max_size=2))
-        document = changed(document, draw(st.sampled_from(where)), value)
+        where = draw(st.sampled_from(places(document)))
+        usual = VALUES.get(where[-1] if where else "", [None])
+        value = draw(
+            st.sampled_from(usual)
+            | st.sampled_from(usual)
+            | SCALARS
+            | st.sampled_from(places(document)).map(partial(at, document))
+        )
+        document = changed(document, where, value)
     return document
 
 
@@ -189,7 +195,15 @@ def at(document: object, path: tuple[object, ...]) -> object:
     return reduce(lambda node, key: node[key], path, document)  # type: ignore[index]
 
 
+VALUES: dict[object, list[object]] = {}
+for _document in DOCUMENTS:
+    for _place in places(_document)[1:]:
+        VALUES.setdefault(_place[-1], []).append(at(_document, _place))
+
+
 @BOUNDED
 @given(document=nearly_right())
 def test_nearly_right_documents(tmp_path: Path, document: object) -> None:
+    for name in ("nginx.conf", "db_password.txt"):
+        (tmp_path / name).write_text(name)
     outcome(tmp_path, yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "replace"))

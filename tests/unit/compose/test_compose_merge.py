@@ -319,6 +319,12 @@ def test_profiles(loaded: Load, profiles: list[str], env: dict[str, str], expect
     assert list(found.resolved["services"]) == expected  # type: ignore[call-overload]
 
 
+def test_a_profile_that_no_service_has(loaded: Load) -> None:
+    assert [str(warning) for warning in loaded(PROFILES, profiles=["debgu", "*"]).warnings] == [
+        "compose.yml:2: services: no service has the profile 'debgu' (did you mean 'debug'?)"
+    ]
+
+
 def test_a_dependency_that_is_not_active(errors: Errors, loaded: Load) -> None:
     text = "services:\n  web: {{image: i, depends_on: {}}}\n  debug: {{image: i, profiles: [debug]}}\n"
     assert errors(text.format("[debug]")) == [

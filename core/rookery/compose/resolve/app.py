@@ -18,6 +18,9 @@ _WHOLE = "*"  # stands for every host of a port
 def app_spec(app: str, document: View, env: Mapping[str, str], profiles: frozenset[str]) -> AppSpec:
     every = document.children("services")
     active = {name: service for name, service in every.items() if is_active(service, profiles)}
+    known = {profile for service in every.values() for profile in service.texts("profiles")}
+    for profile in sorted(profiles - known - {"*"}):
+        document.warn("services", f"no service has the profile '{profile}'", did_you_mean(profile, known))
     networks = document.children("networks")
     check_networks(networks)
     described = {FileKind.SECRET: document.children("secrets"), FileKind.CONFIG: document.children("configs")}
@@ -37,8 +40,7 @@ def app_spec(app: str, document: View, env: Mapping[str, str], profiles: frozens
     if written is None or (isinstance(written, Map) and not written.entries):
         document.error("services", "there are no services", "add one under `services:`")
     elif every and not active:
-        names = sorted({profile for service in every.values() for profile in service.texts("profiles")})
-        document.error("services", "every service has a profile that is not active", f"profiles are {', '.join(names)}")
+        document.error("services", "every service has a profile that is not active", f"profiles are {', '.join(sorted(known))}")
     return AppSpec(name=app, services=tuple(specs), files=around.contents.used())
 
 

@@ -71,6 +71,8 @@ def resources(service: View) -> tuple[Resources, Resources]:
     """Reservations and limits."""
     view = service.child("deploy").child("resources")
     limits, reserved = view.child("limits"), view.child("reservations")
+    if service.has("cpu_period") and not service.has("cpu_quota"):
+        service.warn("cpu_period", "has no effect without cpu_quota")
     quota, period = service.whole("cpu_quota"), service.whole("cpu_period") or 100_000
     if quota is not None and quota > 0 and not service.has("cpus"):
         old_cpus, old_key = quota / period, "cpu_quota"
@@ -115,6 +117,8 @@ def restart(service: View, kind: Mode) -> RestartPolicy:
         )
         attempts = int(count) if count.isascii() and count.isdigit() and len(count) < 10 else 0
     elif view.has("condition"):
+        if service.has("restart"):
+            service.warn("restart", "has no effect: deploy.restart_policy.condition goes before it", "leave one out")
         written = view.text("condition")
         condition = RestartCondition(written) if written in set(RestartCondition) else condition
         if is_job and condition is RestartCondition.ANY:

@@ -32,6 +32,10 @@ def check_targets(service: View, mounts: Sequence[Mount], files: Sequence[FileMo
 
 def _mount(view: View, app: str, volumes: dict[str, View]) -> Mount | None:
     target, kind = view.text("target"), view.text("type")
+    foreign = {"volume", "bind", "tmpfs"} - {kind} if kind != "tmpfs" else {"volume", "bind", "source", "read_only"}
+    for key in sorted(foreign):
+        if view.has(key):
+            view.warn(key, f"has no effect on a mount of type {kind}")
     read_only = view.flag("read_only")
     if kind == "tmpfs":
         options = view.child("tmpfs")

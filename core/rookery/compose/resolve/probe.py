@@ -10,6 +10,8 @@ _DEFAULT = ProbeTiming()
 def probe(service: View) -> Probe:
     rookery = service.child("x-rookery")
     if rookery.has("health"):
+        if service.has("healthcheck"):
+            service.warn("healthcheck", "has no effect: x-rookery.health goes before it", "leave one out")
         return _own(rookery.child("health"), service)
     return _healthcheck(service.child("healthcheck")) if service.has("healthcheck") else ImageProbe()
 

@@ -41,8 +41,14 @@ def service_spec(name: str, service: View, around: Surroundings) -> ServiceSpec:
     reservations, limits = deploy.resources(service)
     published = ports.ports(service)
     action = rookery.child("on_disconnect")
+    if action.has("after") and action.text("action") != "stop":
+        action.warn("after", "has no effect: replicas are kept for as long as it takes", "use `action: stop`")
     drain = rookery.seconds("drain_timeout")
     mode = network_mode(service)
+    if mode == "none":
+        for view, key in ((service, "ports"), (service, "expose"), (rookery, "http")):
+            if view.has(key):
+                view.error(key, "can't be reached with `network_mode: none`", "leave one out")
     mounted, files = mounts(service, around.app, around.volumes), around.contents.mounts(service)
     check_targets(service, mounted, files)
     joined = (
