@@ -20,6 +20,7 @@ from rookery_manager.api.errors import Refused, invalid
 from rookery_manager.api.events import read, to_events
 from rookery_manager.api.needs import Api
 from rookery_manager.api.services import service_of_key, statuses
+from rookery_manager.records import CLASSES
 from rookery_manager.store import Change
 
 Send = Callable[[control_pb2.WatchResponse], Awaitable[None]]
@@ -64,9 +65,11 @@ def _snapshot(api: Api, app: str) -> tuple[control_pb2.WatchResponse, list[Repli
 
 
 def _touches(key: str, app: str) -> bool:
-    """Nodes concern every app."""
-    parts = key.split("/")
-    return parts[0] != "files" and (not app or parts[0] == "nodes" or (len(parts) > 1 and parts[1] == app))
+    """Nodes concern every app; contents of secrets and configs are shown to no one."""
+    kind, _, rest = key.partition("/")
+    if kind not in CLASSES:
+        return False
+    return not app or kind == "nodes" or rest.partition("/")[0] == app
 
 
 async def _message(api: Api, changes: Sequence[Change]) -> control_pb2.WatchResponse:
