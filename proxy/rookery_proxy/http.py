@@ -6,9 +6,11 @@ sent beyond it waits unread, in bounded memory; an endpoint's `in_flight` counts
 
 from enum import IntEnum
 
+from rookery_proxy.answer import Answer
 from rookery_proxy.balance import Context, LiveEndpoint, LiveListener, LiveRoute, dial
 from rookery_proxy.body import Chunks
-from rookery_proxy.head import CHUNKED, UNTIL_CLOSE, Answer, Refusal, Request, check_partial, parse_request
+from rookery_proxy.head import CHUNKED, UNTIL_CLOSE, Refusal, check_partial
+from rookery_proxy.request import Fields, Request, parse_request
 from rookery_proxy.tcp import Tunnel
 from rookery_proxy.upstream import Upstream
 from rookery_proxy.wire import HIGH_WATER_BYTES, Wire
@@ -33,9 +35,9 @@ class State(IntEnum):
 
 class Client:
     __slots__ = (
-        "_answered", "_buffer", "_chunks", "_close_after", "_context", "_endpoint", "_input_ended", "_left", "_lingered",
-        "_peer", "_replay", "_request", "_retried", "_route", "_started", "_state", "_tried", "_upstream", "_wire", "deadline",
-        "listener", "method", "minor", "sent_whole",
+        "_answered", "_buffer", "_chunks", "_close_after", "_context", "_endpoint", "_fields", "_input_ended", "_left",
+        "_lingered", "_peer", "_replay", "_retried", "_route", "_started", "_state", "_tail", "_tried", "_upstream", "_wire",
+        "deadline", "listener", "method", "minor", "sent_whole",
     )  # fmt: skip
 
     def __init__(self, context: Context, listener: LiveListener, wire: Wire, peer: str) -> None:
@@ -46,7 +48,8 @@ class Client:
         self._peer = peer.encode("ascii", "replace")
         self._buffer = b""
         self._state = State.HEAD
-        self._request: Request | None = None
+        self._fields: Fields | None = None  # of the latest request
+        self._tail = b""  # its fields as the endpoint gets them
         self._route: LiveRoute | None = None
         self._endpoint: LiveEndpoint | None = None
         self._upstream: Upstream | None = None
@@ -112,20 +115,23 @@ class Client:
                 check_partial(data)
                 return
             self._buffer = b""
-            request = parse_request(data[: end + 4])
+            request = parse_request(data[: end + 4], self._fields)
         except Refusal as refusal:
             self.method = b""
             self._refuse(refusal)
             return
-        self._request = request
+        fields = request.fields
+        if fields is not self._fields:
+            self._fields = fields
+            self._tail = b""
+            self.minor = fields.minor
         self.method = request.method
-        self.minor = request.minor
         self._started = self._context.loop.now
         self._retried = False
-        self._close_after = not request.keep_alive
+        self._close_after = not fields.keep_alive
         listener = self.listener
-        route = self._route = listener.only or listener.find(request.host, request.path)
-        body, length = data[end + 4 :], request.length
+        route = self._route = listener.only or listener.find(fields.host or "", request.path)
+        body, length = data[end + 4 :], fields.length
         if not length:
             self._buffer, body = body, b""
             self.sent_whole = True
@@ -144,7 +150,7 @@ class Client:
             self.sent_whole = chunks.done
         self._state = State.ANSWER if self.sent_whole else State.BODY
         if route is None:
-            self._tell(404, f"no route for {request.host or 'this port'}{request.path}")
+            self._tell(404, f"no route for {fields.host or 'this port'}{request.path}")
             return
         route.requests += 1
         message = self._outgoing(request, route) + body
@@ -153,19 +159,24 @@ class Client:
 
     def _outgoing(self, request: Request, route: LiveRoute) -> bytes:
         """The request's head as the endpoint gets it."""
-        forwarded_for = request.forwarded_for + b", " + self._peer if request.forwarded_for else self._peer
         target = request.target
-        if route.route.strip_path and route.route.path:
-            rest = target[len(route.route.path.rstrip("/").encode()) :]
+        prefix = route.route.path
+        if prefix and route.route.strip_path:
+            rest = target[len(prefix.rstrip("/").encode()) :]
             target = rest if rest[:1] == b"/" else b"/" + rest
+        if not self._tail or request.fields.host is None:
+            self._tail = self._outgoing_fields(request.fields, route)
+        return b"%b %b HTTP/1.1%b" % (request.method, target, self._tail)
+
+    def _outgoing_fields(self, fields: Fields, route: LiveRoute) -> bytes:
         own = b""
-        if request.upgrade:
-            own = b"Connection: Upgrade\r\nUpgrade: " + request.upgrade + b"\r\n"
-        host = request.host.encode()
-        if request.lacks_host:
+        if fields.upgrade:
+            own = b"Connection: Upgrade\r\nUpgrade: " + fields.upgrade + b"\r\n"
+        if fields.host is None:
             own += b"Host: " + route.route.service.encode("ascii", "replace") + b"\r\n"
-        return b"%b %b HTTP/1.1\r\n%b%bX-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\n\r\n" % (
-            request.method, target, request.fields, own, forwarded_for, host,
+        forwarded_for = fields.forwarded_for + b", " + self._peer if fields.forwarded_for else self._peer
+        return b"%b%bX-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\n\r\n" % (
+            fields.lines, own, forwarded_for, (fields.host or "").encode(),
         )  # fmt: skip
 
     def _body(self, data: bytes) -> None:
@@ -286,20 +297,20 @@ class Client:
         endpoint = self._endpoint
         assert endpoint is not None
         endpoint.answered(answer.status, context.loop.now - self._started)
-        fields = answer.fields
+        lines = answer.lines
         length = answer.length
         if length == CHUNKED and not self.minor:
-            fields = b"".join(
-                line for line in fields.splitlines(keepends=True) if not line.lower().startswith(b"transfer-encoding:")
+            lines = b"".join(
+                line for line in lines.splitlines(keepends=True) if not line.lower().startswith(b"transfer-encoding:")
             )
             self._close_after = True
         elif length == UNTIL_CLOSE or not self.sent_whole or context.draining or self.listener.closed or self._input_ended:
             self._close_after = True
         if self._close_after:
-            fields += b"Connection: close\r\n"
+            lines += b"Connection: close\r\n"
         elif not self.minor:
-            fields += b"Connection: keep-alive\r\n"
-        self._wire.write(b"%b%b\r\n%b" % (answer.start, fields, body))
+            lines += b"Connection: keep-alive\r\n"
+        self._wire.write(b"%b%b\r\n%b" % (answer.start, lines, body))
         return self._wire.pending_bytes
 
     def more(self, body: bytes) -> int:
@@ -316,18 +327,18 @@ class Client:
         self._next()
 
     def switch(self, answer: Answer, rest: bytes) -> None:
-        request, upstream, endpoint, route = self._request, self._upstream, self._endpoint, self._route
-        assert request is not None
+        fields, upstream, endpoint, route = self._fields, self._upstream, self._endpoint, self._route
+        assert fields is not None
         assert upstream is not None
         assert endpoint is not None
         assert route is not None
-        wanted = {name.strip().lower() for name in request.upgrade.split(b",")}
-        if not request.upgrade or answer.upgrade.strip().lower() not in wanted:
+        wanted = {name.strip().lower() for name in fields.upgrade.split(b",")}
+        if not fields.upgrade or answer.upgrade.strip().lower() not in wanted:
             upstream.wire.close()
             self.broken(Refusal(502, "the endpoint switched protocols without being asked to"), answered=False, untouched=False)
             return
         endpoint.answered(101, self._context.loop.now - self._started)
-        head = answer.start + b"Connection: Upgrade\r\nUpgrade: " + answer.upgrade + b"\r\n" + answer.fields + b"\r\n"
+        head = answer.start + answer.lines + b"Connection: Upgrade\r\nUpgrade: " + answer.upgrade + b"\r\n\r\n"
         self.listener.connections.discard(self)
         tunnel = Tunnel(self._context, self.listener, self._wire)
         tunnel.join(route, endpoint, upstream.wire, self._buffer, head + rest)

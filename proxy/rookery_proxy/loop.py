@@ -18,6 +18,8 @@ IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 GONE = select.EPOLLHUP | select.EPOLLERR
 
+_EVENTS_AT_ONCE = 256
+
 log = logging.getLogger(__name__)
 
 
@@ -89,7 +91,7 @@ class Loop:
         self._running = True
         poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
         while self._running:
-            events = poll(self._timeout_s())
+            events = poll(self._timeout_s(), _EVENTS_AT_ONCE)
             self.now = clock()
             for fd, mask in events:
                 handler = handlers.get(fd)

@@ -30,6 +30,8 @@ def pick(endpoints: Sequence[L], first: float, second: float, now: float, tried:
     Ejected ones are passed over, unless there are no others.
     """
     count = len(endpoints)
+    if count == 1 and not tried:
+        return endpoints[0]
     if count > 1:
         i = int(first * count)
         j = int(second * (count - 1))

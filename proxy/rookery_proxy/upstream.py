@@ -7,9 +7,10 @@ ended exactly where its framing said, to a request that was sent whole.
 import socket
 from typing import Protocol
 
+from rookery_proxy.answer import Answer, parse_answer
 from rookery_proxy.balance import Context, LiveEndpoint
 from rookery_proxy.body import Chunks
-from rookery_proxy.head import CHUNKED, MAX_HEAD_BYTES, UNTIL_CLOSE, Answer, Refusal, parse_answer
+from rookery_proxy.head import CHUNKED, MAX_HEAD_BYTES, UNTIL_CLOSE, Refusal
 from rookery_proxy.wire import HIGH_WATER_BYTES, Wire
 
 _MOST_INTERIM_ANSWERS = 16
@@ -151,7 +152,7 @@ class Upstream:
                 self._break(asker, refusal)
                 return
             if asker.minor:
-                asker.interim(answer.start + answer.fields + b"\r\n")
+                asker.interim(answer.start + answer.lines + b"\r\n")
             if not rest or self._asker is not asker:
                 return
             data = rest
