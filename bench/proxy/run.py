@@ -125,7 +125,8 @@ def start_haproxy(stack: ExitStack, directory: Path, backend: int, mode: str) ->
     config.write_text(
         f"global\n  maxconn 4096\n  nbthread 1\ndefaults\n  mode {mode}\n  timeout client 60s\n  timeout server 60s\n"
         f"  timeout connect 3s\n" + ("  option forwardfor\n  http-reuse always\n" if mode == "http" else "") +
-        f"frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\nbackend b\n  balance random(2)\n  server s 127.0.0.1:{backend}\n"
+        f"frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n"
+        f"backend b\n  balance random(2)\n  server s 127.0.0.1:{backend}\n"
     )  # fmt: skip
     process = serve(stack, ["haproxy", "-db", "-f", str(config)])
     return Contender(name=f"haproxy {mode}", port=port, pids=lambda: [process.pid])

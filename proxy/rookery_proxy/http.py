@@ -285,7 +285,8 @@ class Client:
         if answered:
             self._close()  # its answer is cut off, and that it is must be seen
         else:
-            self._tell(refusal.status, refusal.why)
+            why = refusal.why
+            self._tell(refusal.status, why if why.startswith("the endpoint") else f"the endpoint's answer: {why}")
 
     def interim(self, head: bytes) -> None:
         self._wire.write(head)
