@@ -18,7 +18,7 @@ from rookery_manager.planners.apply import remove_app as plan_removal
 from rookery_manager.planners.ports import foreign_clashes
 from rookery_manager.planners.validate import app_faults
 from rookery_manager.records import app_key, put, revision_key, service_record_key
-from rookery_manager.store import Condition
+from rookery_manager.store import Condition, Delete, Write
 
 
 async def apply(api: Api, request: control_pb2.ApplyRequest) -> control_pb2.ApplyResponse:
@@ -67,11 +67,16 @@ async def plan(api: Api, request: control_pb2.ApplyRequest) -> control_pb2.PlanR
 
 
 async def remove_app(api: Api, request: control_pb2.RemoveAppRequest) -> control_pb2.RemoveAppResponse:
+    find_app(api.state, request.app)
+    files = (await api.store.snapshot(f"files/{request.app}/")).entries
+
     def propose() -> Proposal[None]:
-        find_app(api.state, request.app)
-        records = _records(api, request.app, frozenset())
-        writes = [put(write.record, write.why) for write in plan_removal(records, now=api.clock())]
-        return Proposal(answer=None, writes=writes, conditions=_conditions(api, request.app, records))
+        app = find_app(api.state, request.app)
+        records = _records(api, app.name, frozenset())
+        writes: list[Write] = [put(write.record, write.why) for write in plan_removal(records, now=api.clock())]
+        if not records.services:  # else it goes when the last of them has
+            writes = [Delete(key=app_key(app.name), why="removed"), *(Delete(key=key) for key in files)]
+        return Proposal(answer=None, writes=writes, conditions=_conditions(api, app.name, records))
 
     _, revision = await commit(api, propose, request.actor)
     return control_pb2.RemoveAppResponse(revision=revision)

@@ -264,6 +264,17 @@ def test_remove_app_marks_it_and_its_services_and_can_be_said_twice() -> None:
     with_cluster(scene)
 
 
+def test_an_app_without_services_goes_at_once() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await cluster.stub.Apply(request())
+        assert list(cluster.state.apps) == ["shop"]
+        await cluster.stub.RemoveApp(c.RemoveAppRequest(app="shop"))
+        assert cluster.state.apps == {}
+        await refused(cluster.stub.RemoveApp(c.RemoveAppRequest(app="shop")), grpc.StatusCode.NOT_FOUND)
+
+    with_cluster(scene)
+
+
 def test_a_deadline_of_the_client_is_kept() -> None:
     async def scene(cluster: Cluster) -> None:
         async def commit(_wanted: Commit) -> int:
