@@ -58,11 +58,14 @@ class Filter:
 
     def unfit(self, room: Room, *, lasting_only: bool = False) -> Unfit | None:
         """The first reason against the node, None where it fits; `lasting_only` leaves out a node's passing conditions."""
+        return self.unfit_node(room.node, lasting_only=lasting_only) or self.unfit_room(room)
+
+    def unfit_node(self, node: Node, *, lasting_only: bool = False) -> Unfit | None:
+        """The first reason that no placement changes."""
         return (
-            _unfit_state(room.node)
-            or self._unfit_kind(room.node)
-            or (None if lasting_only else _unfit_condition(room.node, self._ask.spec.runtime))
-            or self._unfit_room(room)
+            _unfit_state(node)
+            or self._unfit_kind(node)
+            or (None if lasting_only else _unfit_condition(node, self._ask.spec.runtime))
         )
 
     def _unfit_kind(self, node: Node) -> Unfit | None:
@@ -85,7 +88,8 @@ class Filter:
                 return Unfit(reason=Reason.CONSTRAINT, why=why, group=f"{constraint.attribute} {sign} {constraint.value}")
         return None
 
-    def _unfit_room(self, room: Room) -> Unfit | None:
+    def unfit_room(self, room: Room) -> Unfit | None:
+        """The first reason in what is on the node."""
         ask = self._ask
         if ask.cpus and room.cpus_total and room.cpus + ask.cpus > room.cpus_total:
             free = max(0.0, (room.cpus_total - room.cpus) / 1_000_000)

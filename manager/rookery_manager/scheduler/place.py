@@ -5,7 +5,7 @@ Invariant: a batch gives what its requests would give one by one, each seeing th
 
 from collections.abc import Mapping, Sequence
 
-from rookery.model import Availability, NodeId, NodeState, NodeVerdict, Score, ServiceSpec
+from rookery.model import Availability, NodeId, NodeState, NodeVerdict, RuntimeKind, Score, ServiceSpec
 
 from rookery_manager.scheduler.answers import Placed, Refused, Request
 from rookery_manager.scheduler.filters import Filter, Reason, Unfit, summary
@@ -36,7 +36,7 @@ def place(requests: Sequence[Request], nodes: Mapping[NodeId, NodeView]) -> tupl
 def explain(request: Request, nodes: Mapping[NodeId, NodeView]) -> tuple[NodeVerdict, ...]:
     """What each node is for the replica, best first, those that do not fit at the end; `chosen` is the one that `place` takes."""
     rooms = {node_id: Room(view) for node_id, view in nodes.items()}
-    group = _Group(request, rooms)
+    group = _Groups(rooms).of(request)
     chosen = group.choose(request)
     fitting: list[tuple[tuple[float, ...], NodeVerdict]] = []
     others: list[NodeVerdict] = []
@@ -68,11 +68,15 @@ def eligible(spec: ServiceSpec, node_view: NodeView) -> str | None:
     return None if unfit is None else unfit.why
 
 
+# Nodes by what the filters that no placement changes depend on: runtime, platform, constraints.
+_Suitable = dict[tuple[RuntimeKind, str, tuple[str, ...]], list[Room]]
+
+
 class _Group:
     """The requests of one spec, service and set of excluded nodes: their filter, and their order of the nodes."""
 
-    def __init__(self, first: Request, rooms: Mapping[NodeId, Room]) -> None:
-        self.spec, self._rooms = first.spec, rooms
+    def __init__(self, first: Request, rooms: Mapping[NodeId, Room], suitable: _Suitable) -> None:
+        self.spec, self._rooms, self._suitable = first.spec, rooms, suitable
         self.ask = Ask(first.key, first.spec)
         self._filter = Filter(self.ask)
         taking = (r for r in rooms.values() if r.node.state is NodeState.READY and r.node.availability is Availability.ACTIVE)
@@ -120,9 +124,14 @@ class _Group:
         self._spread.add(room, 1)
 
     def _plant(self, request: Request) -> None:
-        fitting = [room for room in self._rooms.values() if self.unfit(room, request) is None]
-        self._tree = tree((Leaf(room, self.ask, self._filter) for room in fitting), self._spread)
-        for room in fitting:
+        """Puts the nodes that may take it into their order. Which are suitable, full or not, is found once for all like it."""
+        placement = self.spec.placement
+        likeness = self.spec.runtime, self.spec.container.platform, placement.constraints
+        if likeness not in self._suitable:
+            self._suitable[likeness] = [room for room in self._rooms.values() if self._filter.unfit_node(room.node) is None]
+        suitable = [room for room in self._suitable[likeness] if room.node.id not in self.exclude]
+        self._tree = tree((Leaf(room, self.ask, self._filter) for room in suitable), self._spread)
+        for room in suitable:
             for slot in room.slots(request.key):
                 self._homes.setdefault(slot, []).append(room)
 
@@ -137,6 +146,7 @@ class _Group:
 class _Groups:
     def __init__(self, rooms: Mapping[NodeId, Room]) -> None:
         self._rooms = rooms
+        self._suitable: _Suitable = {}
         self._of_service: dict[str, list[_Group]] = {}
         self._found: dict[tuple[str, int, frozenset[NodeId]], _Group] = {}
 
@@ -148,7 +158,7 @@ class _Groups:
             known = self._of_service.setdefault(request.key, [])
             group = next((g for g in known if g.exclude == request.exclude and g.spec == request.spec), None)
             if group is None:
-                group = _Group(request, self._rooms)
+                group = _Group(request, self._rooms, self._suitable)
                 known.append(group)
             self._found[identity] = group
         return group

@@ -20,17 +20,22 @@ Path = tuple[str, ...]  # a node's values of the preferences
 
 
 class Leaf:
-    __slots__ = ("_ask", "_filter", "room")
+    __slots__ = ("_ask", "_best", "_count", "_filter", "room")
 
     def __init__(self, room: Room, ask: Ask, filter: Filter) -> None:
         self.room = room
         self._ask = ask
         self._filter = filter
+        self._count = -1
+        self._best: tuple[Key, Room] | None = None
 
     def peek(self) -> tuple[Key, Room] | None:
-        if self._filter.unfit(self.room) is not None:
-            return None
-        return node_key(self.room, self._ask), self.room
+        """The node with its key; None where it is full. What was worked out holds until something is placed there."""
+        if self._count != self.room.count:
+            self._count = self.room.count
+            fits = self._filter.unfit_room(self.room) is None
+            self._best = (node_key(self.room, self._ask), self.room) if fits else None
+        return self._best
 
 
 class Branch:
