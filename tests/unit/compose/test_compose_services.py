@@ -133,6 +133,7 @@ networks:
   outside: {external: true, name: corp}
   plain:
 """
+    assert service("networks: [old]", "networks: {old: {external: true}}\n").container.networks[0].network == "old"
     keys = "networks: {default: , front: {aliases: [www]}, outside: {ipv4_address: 10.0.0.9, ipv6_address: 'fd00::9'}, plain: {}}"
     assert service(keys, rest).container.networks == (
         NetworkAttachment(network="shop_default", aliases=("web",), labels={"a": "b"}),
