@@ -1,6 +1,7 @@
 """Waiting for an app to become what was asked for, or to be gone: what deploy, scale and rm have in common."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -12,10 +13,12 @@ from rookery.cli.converge import Line, Look, Outcome, look_at_services, new_fail
 from rookery.cli.output import say
 from rookery.cli.text import plural
 from rookery.cli.waiting import Display, wait_until
-from rookery.client import AsyncClient, NotFound
+from rookery.client import AsyncClient, ClientError, LogLine, NotFound
 from rookery.model import ReplicaId, ReplicaState
 
 T = TypeVar("T")
+_LAST_WORDS = 10  # lines of each replica that failed
+_LAST_WORDS_WITHIN_S = 5.0
 STATUS = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: TIMED_OUT}
 
 
@@ -58,13 +61,26 @@ async def until_gone(client: AsyncClient, app: str, display: Display, *, timeout
 
     async def look() -> Look:
         try:
-            status = await client.get_app(app)
+            await client.get_app(app)
         except NotFound:
             return Look([Line(app, "removed", Outcome.DONE)], Outcome.DONE)
         left = len(await client.list_replicas(app))
-        return Look([Line(app, f"{plural(left, 'replica')} left of {plural(len(status.services), 'service')}")])
+        return Look([Line(app, f"{plural(left, 'replica')} left")])
 
     return await wait_until(client, look, display, app=app, timeout_s=timeout_s)
+
+
+async def last_words(client: AsyncClient, look: Look) -> list[str]:
+    """What the replicas that failed wrote last, as far as it can still be read."""
+    words: list[str] = []
+    with contextlib.suppress(ClientError, TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS_WITHIN_S):
+            for line in look.lines:
+                app, _, service = line.subject.partition("/")
+                if line.culprit:
+                    entries = client.logs(app, service, line.culprit, tail=_LAST_WORDS)
+                    words += [f"  {entry.replica} | {entry.text}" async for entry in entries if isinstance(entry, LogLine)]
+    return words
 
 
 def run_waiting(work: Callable[[], Coroutine[Any, Any, T]], *, on_interrupt: str) -> T:

@@ -21,11 +21,20 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is shown of one thing that is waited for; `outcome` None is: not yet."""
+    """What is shown of one thing that is waited for: how far it is, and what it `waits` for; `outcome` None is: not yet.
+
+    `culprit` is the id of the replica that made it fail.
+    """
 
     subject: str
     text: str
     outcome: Outcome | None = None
+    waits: str = ""
+    culprit: str = ""
+
+    @property
+    def whole(self) -> str:
+        return f"{self.text}  ({self.waits})" if self.waits else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +86,10 @@ def _line(status: ServiceStatus, replicas: Sequence[Replica], old: frozenset[Rep
     stuck = [r for r in failures if _place(r) not in taken and ages.get(r.id, 0.0) >= _GIVE_UP_S]
     if stuck or len(failures) >= _GIVE_UP_FAILURES:
         worst = (stuck or failures)[-1]
-        return Line(key, f"{count}: {worst.name} failed: {one_line(worst.why) or 'no reason given'}", Outcome.FAILED)
-    waits = waits_for(status, replicas)
-    return Line(key, f"{count}  ({waits})" if waits else count)
+        return Line(
+            key, f"{count}: {worst.name} failed: {one_line(worst.why) or 'no reason given'}", Outcome.FAILED, culprit=worst.id
+        )
+    return Line(key, count, waits=waits_for(status, replicas))
 
 
 def waits_for(status: ServiceStatus, replicas: Iterable[Replica]) -> str:
@@ -89,8 +99,9 @@ def waits_for(status: ServiceStatus, replicas: Iterable[Replica]) -> str:
     # One that is assigned says why it is on its node, which is nothing that it waits for.
     whys = Counter(one_line(r.why) for r in current if not r.ready and r.why and r.state is not ReplicaState.ASSIGNED)
     counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    why = whys.most_common(1)[0][0] if whys else one_line(status.why)
-    return f"{counted}: {why}" if counted and why else counted or why
+    if not counted:
+        return one_line(status.why)
+    return f"{counted}: {whys.most_common(1)[0][0]}" if whys else counted
 
 
 def _place(replica: Replica) -> object:

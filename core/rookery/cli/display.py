@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rookery.cli.converge import Look, Outcome
+from rookery.cli.converge import Line, Look, Outcome
 from rookery.cli.waiting import Display
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 _MARKS = {Outcome.DONE: ("✓", "green"), Outcome.FAILED: ("✗", "red"), Outcome.TIMED_OUT: ("!", "yellow")}
+_WAITS_EVERY_S = 3.0
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
@@ -25,16 +26,19 @@ class Silent:
 
 
 class Lines:
-    """Prints what changed since the last look."""
+    """Prints what changed since the last look: progress at once, what is waited for only now and then."""
 
     def __init__(self) -> None:
-        self._shown: dict[str, str] = {}
+        self._shown: dict[str, tuple[Line, float]] = {}
 
     def show(self, look: Look) -> None:
+        now = time.monotonic()
         for line in look.lines:
-            if self._shown.get(line.subject) != line.text:
-                self._shown[line.subject] = line.text
-                click.echo(f"{line.subject}  {line.text}")
+            before, at = self._shown.get(line.subject, (None, 0.0))
+            moved = before is None or before.text != line.text
+            if moved or (before != line and now - at >= _WAITS_EVERY_S):
+                self._shown[line.subject] = (line, now)
+                click.echo(f"{line.subject}  {line.whole}")
 
 
 class Live:
@@ -80,5 +84,5 @@ def _text(look: Look) -> "Text":
         text.append("\n" if number else "")
         text.append(f"{mark} ", style=colour)
         text.append(f"{line.subject:<{wide}}  ", style="bold")
-        text.append(line.text)
+        text.append(line.whole)
     return text

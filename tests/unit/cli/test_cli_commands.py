@@ -306,9 +306,12 @@ def test_deploy_in_json(rookery: Rookery, home: Path) -> None:
 
 def test_a_deploy_that_fails_says_why_and_what_next(rookery: Rookery, control: FakeControl, home: Path) -> None:
     control.fails["api"] = "exited with status 1"
+    control.log = [LogLine(replica_id="a", replica="shop/api.1", node_name="n1", at=1.0, text="no database")]
     (home / "compose.yml").write_text(COMPOSE)
     result = rookery("deploy", status=1)
     assert "shop/api.1 failed: exited with status 1" in result.stdout
+    assert "  shop/api.1 | no database\n" in result.stdout
+    assert control.requests("Logs")[0].replica == next(r.id for r in control.replicas.values() if r.service == "api")
     assert "Next: rookery logs shop/api --tail 20; rookery explain shop/api" in result.stderr
 
 

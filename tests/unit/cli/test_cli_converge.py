@@ -43,14 +43,14 @@ def test_one_of_two_services_is_not_enough() -> None:
             [replica(1, ReplicaState.PREPARING, "pulling web:2"), replica(2, ReplicaState.PREPARING, "pulling web:2")],
             "0/2 ready  (2 preparing: pulling web:2)",
         ),
-        ([replica(1, ReplicaState.ASSIGNED, "n1 has fewest")], "0/2 ready  (1 assigned: manager's why)"),
+        ([replica(1, ReplicaState.ASSIGNED, "n1 has fewest")], "0/2 ready  (1 assigned)"),
         ([replica(1, ReplicaState.RUNNING, "old", revision=1)], "0/2 ready  (manager's why)"),
         ([replica(1, ReplicaState.PENDING, "no node\x1b[0m fits")], "0/2 ready  (1 pending: no node [0m fits)"),
     ],
 )
 def test_what_it_waits_for(replicas: list[Replica], text: str) -> None:
     look = look_at_services([status(why="manager's why")], replicas, frozenset(), {})
-    assert (look.outcome, look.lines[0].text) == (None, text)
+    assert (look.outcome, look.lines[0].whole) == (None, text)
 
 
 def test_an_update_counts_the_new_ones() -> None:

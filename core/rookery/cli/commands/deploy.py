@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rookery.cli.apps_wait import STATUS, converge, failures, run_waiting
+from rookery.cli.apps_wait import STATUS, converge, failures, last_words, run_waiting
 from rookery.cli.changes import change_lines
 from rookery.cli.command import command, json_option, pass_session
 from rookery.cli.compose_input import compose_options, load_app
@@ -63,6 +63,7 @@ async def _deploy(session: Session, spec: AppSpec, prune: bool, detach: bool, ti
                 outcome, seen = await converge(client, spec.name, display, old_failures=old, timeout_s=timeout_s)
         took_s = time.monotonic() - begun
         status = await client.get_app(spec.name)
+        words = await last_words(client, seen) if outcome is Outcome.FAILED and not as_json else []
     if as_json:
         word = "started" if detach else outcome.value
         answer = {"app": spec.name, "outcome": word, "took_s": round(took_s, 3), "changes": applied.changes, "status": status}
@@ -70,6 +71,8 @@ async def _deploy(session: Session, spec: AppSpec, prune: bool, detach: bool, ti
     elif detach:
         click.echo(f"{spec.name} is being deployed. Look with: rookery ps {spec.name}")
     else:
+        for line in words:
+            click.echo(line)
         _conclude(spec, applied, status, outcome, seen, took_s)
     return outcome
 

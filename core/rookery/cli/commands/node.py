@@ -47,7 +47,7 @@ async def _drain(session: Session, name: str, detach: bool, timeout: float, as_j
             left = [d.replica for d in await client.list_replicas(node_id=target.id)]
             if not left:
                 return Look([Line(target.name, "drained", Outcome.DONE)], Outcome.DONE)
-            return Look([Line(target.name, f"{plural(len(left), 'replica')} left{_why(left)}")])
+            return Look([Line(target.name, f"{plural(len(left), 'replica')} left", waits=_why(left))])
 
         outcome = Outcome.DONE
         if not detach:
@@ -62,7 +62,7 @@ async def _drain(session: Session, name: str, detach: bool, timeout: float, as_j
 
 def _why(replicas: list[Replica]) -> str:
     first = next((replica for replica in replicas if replica.why and replica.state is not ReplicaState.RUNNING), None)
-    return f"  ({first.name} {first.state}: {one_line(first.why)})" if first else ""
+    return f"{first.name} {first.state}: {one_line(first.why)}" if first else ""
 
 
 @node.command("activate")

@@ -146,7 +146,7 @@ def down(data: Path | None, as_json: bool) -> None:
 def _stop_supervisor(place: Path) -> None:
     deadline = time.monotonic() + _DOWN_WITHIN_S
     asked: record.Process | None = None
-    while record.is_supervised(place):
+    while record.is_supervised(place) or (asked is not None and record.is_alive(asked)):
         known = record.read(place)
         # A supervisor that has only just begun may not have written its record yet: the one there is then of an earlier one.
         if known is not None and known.supervisor != asked and record.send(known.supervisor, signal.SIGTERM):
