@@ -112,25 +112,25 @@ class Actor:
             if not can_move(latest.state, state):
                 log.error("not done, for it is no legal move: %s %s, which is %s: %s", verb, latest.name, latest.state, why)
                 return
-            put(replace(latest, state=state, why=why, changed_at=now, **changes), why)  # type: ignore[arg-type]
+            put(replace(latest, state=state, why=why, changed_at=now, **changes), f"{verb}: {why}")  # type: ignore[arg-type]
             told.append(f"{verb} {latest.name}: {why}")
 
         match action:
             case Create():
                 replica = self._new_replica(action, now)
-                put(replica, action.why)
+                put(replica, f"create: {action.why}")
                 told.append(f"create {replica.name}: {action.why}")
             case Assign():
                 move(
                     action.replica,
                     ReplicaState.ASSIGNED,
                     action.why,
-                    "assign",
+                    f"assign to {action.node_name}",
                     node_id=action.node_id,
                     node_name=action.node_name,
                 )
             case Refuse():
-                put(replace(self._latest(action.replica, writes), why=action.why), action.why)
+                put(replace(self._latest(action.replica, writes), why=action.why), f"hold: {action.why}")
                 told.append(f"hold {action.replica.name}: {action.why}")
             case Drain():
                 move(
@@ -153,9 +153,13 @@ class Actor:
             case Observe():
                 before = self._latest(action.replica, writes)
                 after = observed(before, action.status, now)
-                put(after, action.why)
-                if after.state is not before.state or after.ready is not before.ready or after.restarts != before.restarts:
-                    told.append(f"see {after.name} {after.state}{' ready' if after.ready else ''}: {action.why}")
+                seen = f"{after.state}{', ready' if after.ready else ''}"
+                told_apart = (before.state, before.ready, before.restarts) != (after.state, after.ready, after.restarts)
+                # What a probe says in between is in the record, for `rookery ps`; as events it would hide the others.
+                is_event = told_apart or after.state is ReplicaState.PREPARING
+                put(after, f"{seen}: {action.why}" if is_event else "")
+                if told_apart:
+                    told.append(f"see {after.name} {seen}: {action.why}")
             case Forget():
                 key = records.replica_key(action.replica)
                 draft.conditions.setdefault(key, self._state.condition(key))
@@ -165,7 +169,7 @@ class Actor:
                 self._forget_service(action, draft)
             case SetNode():
                 node = self._node(action, now)
-                put(node, action.why)
+                put(node, f"{node.state}: {action.why}")
                 told.append(f"node {node.name} {node.state}: {action.why}")
 
     def _latest(self, replica: Replica, writes: dict[str, Write]) -> Replica:

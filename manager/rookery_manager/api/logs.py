@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from rookery.model import NodeState, Replica, ReplicaId, ReplicaState
+from rookery.model import Desired, NodeState, Replica, ReplicaId, ReplicaState
 from rookery.v1 import control_pb2
 from rookery.v1.dispatch_pb2 import LogLine, LogRequest
 
@@ -26,7 +26,12 @@ FIRST_ANSWER_S = 10.0  # an agent that was asked and sends nothing for so long i
 LOOK_S = 1.0  # how often a silent stream's node is looked at
 MAX_STREAMS = 1_000
 
-_HAS_LOG = frozenset(set(ReplicaState) - {ReplicaState.PENDING, ReplicaState.ASSIGNED, ReplicaState.PREPARING})
+_HAS_NO_LOG_YET = frozenset({ReplicaState.PENDING, ReplicaState.ASSIGNED, ReplicaState.PREPARING})
+
+
+def _has_log(replica: Replica) -> bool:
+    """Of the ended ones, those that ended by themselves: what was stopped on purpose is removed, and its log with it."""
+    return replica.state not in _HAS_NO_LOG_YET and not (replica.ended and replica.desired is Desired.STOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +43,13 @@ class Chosen:
     replica: ReplicaId | None
 
     def replicas(self, state: State) -> list[Replica]:
-        """Those that have printed something, or may have; also ended ones, while their node can still be asked."""
+        """Those that have printed something, or may have."""
         if self.replica is not None:
             replica = state.replicas.get(self.replica)
             return [replica] if replica else []
         services = [service for service in services_of(state, self.app) if self.service in ("", service.name)]
         found = [replica for service in services for replica in state.replicas_of(service.key).values()]
-        found = [replica for replica in found if replica.node_id in state.nodes and replica.state in _HAS_LOG]
+        found = [replica for replica in found if replica.node_id in state.nodes and _has_log(replica)]
         return sorted(found, key=lambda replica: (replica.service, replica.slot, replica.created_at, replica.id))
 
 

@@ -15,7 +15,6 @@ from rookery.model import (
     Replica,
     ReplicaState,
     Replicated,
-    ReplicatedJob,
     UpdateOrder,
 )
 
@@ -58,8 +57,7 @@ def _remove(view: ServiceView, now: float) -> Plan:
 
 
 def _plan_replicated(view: ServiceView, now: float) -> Plan:
-    mode = view.spec.mode
-    wanted = view.service.replicas if isinstance(mode, Replicated) else mode.replicas if isinstance(mode, ReplicatedJob) else 0
+    wanted = view.service.replicas
     slots = {int(number): slot for number, slot in sort_into_slots(view).items()}
     done = {n for n, slot in slots.items() if not slot.staying and _is_done(view, slot)}
     taken = {n for n, slot in slots.items() if slot.staying} | {n for n in done if n <= wanted}

@@ -59,7 +59,10 @@ def test_actions_become_records_and_events_with_their_whys() -> None:
         assert (replica.state, replica.why, replica.created_at) == (ReplicaState.PENDING, "shop/web is wanted 1 times", 100.0)
         assert await world.actor.act([Assign(replica=replica, node_id=NodeId("n1"), node_name="n1", why="it has room")])
         assert world.state.replicas_on(NodeId("n1"))[replica.id].state is ReplicaState.ASSIGNED
-        assert [change.why for change in await world.store.history()] == ["shop/web is wanted 1 times", "it has room"]
+        assert [change.why for change in await world.store.history()] == [
+            "create: shop/web is wanted 1 times",
+            "assign to n1: it has room",
+        ]
 
     in_world(scene)
 
