@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from rookery_manager.store import Change, Commit, Condition, Conflict, Delete, MemoryStore, Put, SqliteStore, Store, Write
@@ -120,6 +120,10 @@ class SqliteMachine(Machine):
 
 
 TestMemory = MemoryMachine.TestCase
-TestMemory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestMemory.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TestSqlite = SqliteMachine.TestCase
-TestSqlite.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestSqlite.settings = settings(
+    max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
