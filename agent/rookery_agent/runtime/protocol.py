@@ -1,8 +1,7 @@
 """The Runtime protocol: what an agent asks of whatever runs its replicas.
 
-An *instance* is what runs for a replica: a container or a process group. A replica has at most one; a restart makes its instance
-anew or starts the same one again. Ownership is marked on the instance itself (labels), so that an agent that starts again finds
-its own and touches nobody else's.
+An *instance* is what runs for a replica: a container or a process group. A replica has at most one; a restart starts the same
+one again. Ownership is marked on the instance itself, so that an agent that starts again finds its own and touches nobody else's.
 """
 
 from collections.abc import AsyncIterator
@@ -45,6 +44,11 @@ class Instance:
     finished_at: float = 0.0
     health: str = ""
 
+    @property
+    def run(self) -> str:
+        """What tells this run of the instance from the ones before and after it."""
+        return f"{self.id}@{self.started_at}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeEvent:
@@ -66,22 +70,22 @@ class Runtime(Protocol):
     kind: RuntimeKind
 
     async def describe(self) -> str:
-        """Name and version of the engine."""
+        """Name and version of the engine, and what it can't enforce. Answers soon or raises EngineAway."""
 
     async def list(self) -> tuple[Instance, ...]:
-        """All instances of this agent's node, running or not."""
+        """All instances of this agent's node, running or not. To be called once before the calls on single ones."""
 
     async def inspect(self, replica_id: ReplicaId) -> Instance | None:
         """One instance; None where there is none."""
 
     async def prepare(self, assignment: Assignment) -> None:
-        """Pulls the image, makes networks and volumes. Doing it twice is harmless. Raises ImageMissing."""
+        """Pulls the image, makes networks. Doing it twice is harmless. Raises ImageMissing."""
 
     async def start(self, assignment: Assignment) -> Instance:
         """Makes the instance where there is none and starts it where it does not run. Raises RuntimeFailure."""
 
-    async def stop(self, replica_id: ReplicaId, *, grace_s: float, signal: str = "") -> Instance | None:
-        """Sends the stop signal, waits `grace_s`, kills. Returns what is left of it; None where there was none."""
+    async def stop(self, replica_id: ReplicaId, *, grace_s: float) -> Instance | None:
+        """Sends its stop signal, waits `grace_s`, kills. Returns what is left of it; None where there was none."""
 
     async def remove(self, replica_id: ReplicaId) -> None:
         """Removes the instance (killing it) and its anonymous volumes, if there is one."""
@@ -90,10 +94,16 @@ class Runtime(Protocol):
         """Runs a command in the instance: its exit status and the first 4 KiB that it printed. Raises TimeoutError."""
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
-        """What happens to instances, as it happens. Raises EngineAway when the engine goes."""
+        """What happens to instances, as it happens; the first one, without a replica, says that the stream stands.
+
+        Raises EngineAway when the engine goes.
+        """
 
     def logs(self, replica_id: ReplicaId, *, follow: bool, tail: int, since_at: float) -> AsyncIterator[LogLine]:
-        """What the instance printed: the last `tail` lines (-1: all) after `since_at`, then, with `follow`, what comes."""
+        """What the instance printed: the last `tail` lines (-1: all) after `since_at`, then, with `follow`, what comes.
+
+        Raises RuntimeFailure where there is no instance.
+        """
 
     async def stats(self) -> tuple[ReplicaStats, ...]:
         """CPU and memory of the running instances, since the previous call."""

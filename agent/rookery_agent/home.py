@@ -1,0 +1,71 @@
+"""The agent's data directory: one agent at a time, its node id, what it holds and remembers.
+
+Invariant: the directory is locked for as long as the process lives; the node id never changes once it is made.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+from pathlib import Path
+
+from rookery.model import NodeId, ReplicaId
+from rookery.process import Stop
+
+from rookery_agent import assignments, record
+from rookery_agent.assignments import Held, read, write_durably
+from rookery_agent.record import Record
+
+log = logging.getLogger("rookery.agent")
+
+
+class Home:
+    """The directory at `path`. Raises Stop where it can't be used or another agent uses it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Stop(f"the data directory {path} can't be used: {error}; name another with --data") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Stop(f"another agent uses the data directory {path}; give each agent its own with --data") from None
+
+    def node_id(self) -> NodeId:
+        """Made at the first start."""
+        path = self.path / "node-id"
+        try:
+            known = read(path).decode().strip()
+            if not known:
+                known = secrets.token_hex(6)
+                write_durably(path, f"{known}\n".encode())
+        except (OSError, UnicodeDecodeError) as error:
+            raise Stop(f"the node's id in {path} can't be read or written: {error}") from error
+        return NodeId(known)
+
+    def held(self) -> Held:
+        """What was held at the end; nothing where it can't be read, until the manager says it anew."""
+        try:
+            return assignments.load(read(self.path / "assignments"))
+        except (OSError, ValueError) as error:
+            log.warning("the assignments on disk can't be used (%s); the manager is asked for all of them", error)
+            return Held()
+
+    def records(self) -> dict[ReplicaId, Record]:
+        try:
+            return record.load(read(self.path / "records.json") or b"[]")
+        except (OSError, ValueError) as error:
+            log.warning("the restart counts on disk can't be used (%s); they begin at 0", error)
+            return {}
+
+    async def keep(self, held: Held) -> None:
+        """The set is on disk when this returns. Raises OSError."""
+        await asyncio.to_thread(write_durably, self.path / "assignments", assignments.dump(held))
+
+    async def remember(self, records: dict[ReplicaId, Record]) -> None:
+        data = record.dump(records)
+        await asyncio.to_thread(write_durably, self.path / "records.json", data)

@@ -1,0 +1,214 @@
+"""What containers need on an engine before they are made: images and networks.
+
+Invariant: everything is idempotent and made by whoever comes first; several agents may share the engine. A network is
+removed only when Rookery made it and no container is on it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from rookery.model import Assignment, NetworkAttachment, PullPolicy, ReplicaId, VolumeMount
+
+from rookery_agent.runtime.docker_engine import Conflict, Engine, Missing
+from rookery_agent.runtime.docker_spec import APP, NETWORK, networks
+from rookery_agent.runtime.place import Place
+from rookery_agent.runtime.protocol import EngineAway, ImageMissing, RuntimeFailure
+
+log = logging.getLogger("rookery.agent")
+
+_PULL_S = 1800.0
+
+
+class Images:
+    """Which images are here; pulls two at a time, each image once for all that wait for it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._here: dict[str, tuple[str, ...]] = {}  # and their entrypoints
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._pulls: dict[str, int] = {}  # attempts that ended
+        self._failures: dict[str, RuntimeFailure] = {}
+
+    def entrypoint(self, image: str) -> tuple[str, ...]:
+        return self._here.get(image, ())
+
+    def forget(self, image: str) -> None:
+        self._here.pop(image, None)
+
+    async def ensure(self, image: str, policy: PullPolicy, platform: str) -> None:
+        """The image is here. Raises ImageMissing."""
+        if policy is not PullPolicy.ALWAYS and image in self._here:
+            return
+        seen = self._pulls.get(image, 0)
+        async with self._locks.setdefault(image, asyncio.Lock()):
+            if self._pulls.get(image, 0) != seen:  # somebody pulled while this one waited
+                failure = self._failures.get(image)
+                if failure is not None:
+                    raise failure
+                return
+            here = await self._look(image)
+            if here and policy is not PullPolicy.ALWAYS:
+                return
+            if policy is PullPolicy.NEVER:
+                raise ImageMissing(f"image {image} is not on this node, and its pull_policy is never; load it there")
+            try:
+                await self._pull(image, platform)
+                self._failures.pop(image, None)
+                await self._look(image)
+            except EngineAway:
+                raise
+            except RuntimeFailure as error:
+                if here:
+                    log.warning("image %s can't be pulled anew (%s); the one that is here is used", image, error)
+                    return
+                self._failures[image] = error
+                raise
+            finally:
+                self._pulls[image] = self._pulls.get(image, 0) + 1
+
+    async def _look(self, image: str) -> bool:
+        try:
+            found = await self._engine.call(lambda client: client.inspect_image(image), timeout_s=20)
+        except Missing:
+            self._here.pop(image, None)
+            return False
+        self._here[image] = tuple((found.get("Config") or {}).get("Entrypoint") or ())
+        return True
+
+    async def _pull(self, image: str, platform: str) -> None:
+        def pull(client: Any) -> str:
+            for line in client.pull(image, stream=True, decode=True, platform=platform or None):
+                if "error" in line:
+                    return str(line["error"])
+            return ""
+
+        log.info("pulling %s", image)
+        try:
+            words = await self._engine.call(pull, timeout_s=_PULL_S, pool="pull")
+        except EngineAway:
+            raise
+        except RuntimeFailure as error:
+            words = str(error)
+        if words:
+            raise ImageMissing(f"image {image} is not on this node and can't be pulled: {words}")
+
+
+class Networks:
+    """The networks of apps on this engine, and which replicas of this node need them."""
+
+    def __init__(self, engine: Engine, place: Place) -> None:
+        self._engine = engine
+        self._place = place
+        self._known: set[str] = set()
+        self._users: dict[ReplicaId, tuple[str, ...]] = {}
+        self._lock = asyncio.Lock()
+
+    def forget(self) -> None:
+        """Nothing is known any more: it is looked for anew when it is next needed."""
+        self._known.clear()
+
+    def adopt(self, replica_id: ReplicaId, names: tuple[str, ...]) -> None:
+        self._users[replica_id] = names
+
+    async def ensure(self, a: Assignment) -> None:
+        wanted = networks(a, self._place)
+        self._users[a.replica_id] = wanted
+        described = {attachment.network: attachment for attachment in a.spec.container.networks}
+        for name in wanted:
+            if name in self._known:
+                continue
+            async with self._lock:
+                if name not in self._known:
+                    await self._ensure(a.app, name, described.get(name))
+                    self._known.add(name)
+
+    async def release(self, replica_id: ReplicaId) -> None:
+        """Removes networks that only this replica needed."""
+        for name in self._users.pop(replica_id, ()):
+            if name == self._place.network or any(name in names for names in self._users.values()):
+                continue
+            async with self._lock:
+                if any(name in names for names in self._users.values()):
+                    continue
+                self._known.discard(name)
+                try:
+                    await self._remove_unused(await self._engine.call(partial(_inspect_network, name)))
+                except EngineAway:
+                    raise
+                except RuntimeFailure as error:
+                    log.debug("network %s stays: %s", name, error)
+
+    async def sweep(self) -> None:
+        """Removes networks that an agent left when it was killed between its container's removal and theirs."""
+        filters = {"label": [NETWORK]}
+        used = {name for names in self._users.values() for name in names}
+        for network in await self._engine.call(lambda client: client.networks(filters=filters), timeout_s=20):
+            if network["Name"] in used:
+                continue
+            try:
+                await self._remove_unused(network)
+            except (Missing, Conflict, RuntimeFailure) as error:
+                if isinstance(error, EngineAway):
+                    raise
+
+    async def _ensure(self, app: str, name: str, described: NetworkAttachment | None) -> None:
+        try:
+            await self._engine.call(lambda client: client.inspect_network(name), timeout_s=20)
+            return
+        except Missing:
+            pass
+        if described is None or described.external:
+            raise RuntimeFailure(f"network {name} is not on this node; make it there with: docker network create {name}")
+        try:
+            made = await self._engine.call(
+                lambda client: client.create_network(
+                    name,
+                    driver=described.driver or "bridge",
+                    options=dict(described.driver_opts) or None,
+                    internal=described.internal,
+                    labels={**described.labels, NETWORK: app, APP: app},
+                    check_duplicate=True,
+                )
+            )
+        except Conflict:
+            return  # another agent on this engine was first
+        await self._settle_duplicates(name, made["Id"])
+
+    async def _settle_duplicates(self, name: str, made: str) -> None:
+        """An engine may make two networks of one name when asked at the same time: the one with the lower id stays."""
+        found = await self._engine.call(lambda client: client.networks(names=[name]), timeout_s=20)
+        same = sorted(network["Id"] for network in found if network["Name"] == name)
+        if len(same) > 1 and made != same[0]:
+            await self._engine.call(lambda client: client.remove_network(made))
+
+    async def _remove_unused(self, network: Mapping[str, Any]) -> None:
+        if not (network.get("Labels") or {}).get(NETWORK):
+            return
+        filters = {"network": [network["Id"]]}
+        if await self._engine.call(lambda client: client.containers(all=True, filters=filters), timeout_s=20):
+            return
+        await self._engine.call(lambda client: client.remove_network(network["Id"]))
+
+
+async def check_volumes(engine: Engine, a: Assignment) -> None:
+    """Raises RuntimeFailure where an external volume is missing; others the engine makes with the container."""
+    for mount in a.spec.container.mounts:
+        if isinstance(mount, VolumeMount) and mount.external:
+            name = mount.volume
+            try:
+                await engine.call(partial(_inspect_volume, name), timeout_s=20)
+            except Missing:
+                raise RuntimeFailure(
+                    f"volume {name} is external and not on this node; make it there with: docker volume create {name}"
+                ) from None
+
+
+def _inspect_network(name: str, client: Any) -> Any:
+    return client.inspect_network(name)
+
+
+def _inspect_volume(name: str, client: Any) -> Any:
+    return client.inspect_volume(name)
