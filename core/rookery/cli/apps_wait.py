@@ -61,10 +61,10 @@ async def until_gone(client: AsyncClient, app: str, display: Display, *, timeout
 
     async def look() -> Look:
         try:
+            left = len(await client.list_replicas(app))
             await client.get_app(app)
         except NotFound:
             return Look([Line(app, "removed", Outcome.DONE)], Outcome.DONE)
-        left = len(await client.list_replicas(app))
         return Look([Line(app, f"{plural(left, 'replica')} left")])
 
     return await wait_until(client, look, display, app=app, timeout_s=timeout_s)
