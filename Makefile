@@ -41,6 +41,7 @@ demo: setup      ## a cluster, an app, a node that dies; RUNTIME=docker or RUNTI
 bench: setup     ## our figures beside the peers'; needs root and engines, takes some 20 minutes
 	@PYTHONPATH=tests/cluster $(BIN)/python bench/deploy.py
 	@PYTHONPATH=tests/cluster $(BIN)/python bench/recover.py
+	@PYTHONPATH=tests/cluster $(BIN)/python bench/cli.py
 
 clean:           ## remove what the other commands made
 	@if [ -x $(BIN)/python ]; then $(BIN)/python compose/demo.py --remove-images || true; fi
