@@ -60,7 +60,7 @@ class Containers:
                 ["docker", "build", "--quiet", "--build-arg", f"BASE={BASE}", "--tag", f"rookery-demo/{service}", *where],
                 self._variables,
             )
-        _run(["docker", "image", "prune", "--force", "--filter", "label=io.rookery.demo=build"])
+        _run(["docker", "image", "prune", "--force", "--filter", "label=io.rookery.demo=true"])
 
     def __enter__(self) -> "Containers":
         self.clean()
