@@ -51,7 +51,7 @@ class Asker(Protocol):
 
 class Upstream:
     __slots__ = (
-        "_answer", "_asker", "_buffer", "_chunks", "_context", "_endpoint", "_interim", "_left", "_pooled", "idle_since", "wire",
+        "_answer", "_asker", "_buffer", "_chunks", "_context", "_endpoint", "_interim", "_left", "idle_since", "wire",
     )  # fmt: skip
 
     def __init__(self, context: Context, endpoint: LiveEndpoint, sock: socket.socket, asker: Asker) -> None:
@@ -63,14 +63,12 @@ class Upstream:
         self._chunks: Chunks | None = None
         self._left = 0
         self._interim = 0
-        self._pooled = False
         self.idle_since = 0.0
         self.wire = Wire(context.loop, sock, self, connecting=True)
 
     def reuse(self, asker: Asker) -> None:
         """Takes the connection out of idleness for another request."""
         self._asker = asker
-        self._pooled = True
         self._interim = 0
 
     def is_stale(self) -> bool:
@@ -226,7 +224,7 @@ class Upstream:
             self._break(
                 asker,
                 Refusal(502, "the endpoint closed the connection without an answer"),
-                untouched=self._pooled and not self._buffer and not self._interim,
+                untouched=not self._buffer and not self._interim,
             )
 
     def _break(self, asker: Asker, refusal: Refusal, *, untouched: bool = False) -> None:

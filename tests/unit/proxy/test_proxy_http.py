@@ -324,6 +324,29 @@ def test_a_pooled_connection_that_died_is_retried_for_idempotent_methods() -> No
     asyncio.run(main())
 
 
+def test_a_request_that_dies_with_its_endpoint_is_retried_once_for_idempotent_methods() -> None:
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers every second connection; the others are closed with the request read and nothing said."""
+        seen.append((await reader.readuntil(b"\r\n\r\n")).split()[1])
+        if len(seen) % 2 == 0:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    async def main() -> None:
+        async with rig() as r, Backend(serve) as backend:
+            port = free_port()
+            await r.serve(route(port, endpoint("a", backend.port)))
+            async with Http(port) as http:
+                assert (await http.ask("/1"))[0] == 200
+                assert seen == [b"/1", b"/1"]
+                status, _, body = await http.ask("/2", method="POST", body=b"x")
+                assert (status, body) == (502, b"the endpoint closed the connection without an answer\n")
+                assert seen == [b"/1", b"/1", b"/2"]
+
+    asyncio.run(main())
+
+
 def test_an_idle_connection_that_the_endpoint_closed_is_not_used() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
