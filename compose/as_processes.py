@@ -48,28 +48,22 @@ class Processes:
 
     def kill_node(self, name: str, _client: Client) -> int:
         """Kills the agent, then all its replicas; how many those were."""
-        agent = self._parts[name]
-        replicas = psutil.Process(agent.pid).children()
-        everything = psutil.Process(agent.pid).children(recursive=True)
-        agent.kill()
-        agent.wait()
-        for process in everything:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        node = self._folder / name
+        replicas = [process for process in _started_with(node) if process.pid != self._parts[name].pid]
+        _kill(_started_with(node))
+        self._parts[name].wait()
         return len(replicas)
 
     def clean(self) -> None:
         """Ends every part and what it started."""
-        families = [child for part in self._parts.values() for child in _family(part)]
         for part in self._parts.values():
             part.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(families, timeout=STOP_S)
-        for process in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
         for part in self._parts.values():
-            part.kill()
-            part.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                part.wait(STOP_S)
+        _kill(_started_with(self._folder))  # replicas outlive their agents
+        for part in self._parts.values():
+            part.wait(STOP_S)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def logs(self) -> str:
@@ -93,9 +87,22 @@ class Processes:
         return self._folder / f"{name}.log"
 
 
-def _family(part: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(part.pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
+def _started_with(folder: Path) -> list[psutil.Process]:
+    """The processes that have a path in the folder on their command line: parts, and the supervisors of replicas."""
+    prefix = f"{folder}"
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(word == prefix or word.startswith(f"{prefix}/") for word in process.info["cmdline"] or ())
+    ]
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    """SIGKILL to processes and all that they started."""
+    everything = set(processes)
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            everything.update(process.children(recursive=True))
+    for process in everything:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
