@@ -1,6 +1,7 @@
 """What the proxy keeps on its disk: who it is, and the last table it served.
 
-Invariant: a file is whole or not there; a damaged one is reported and taken for none.
+Invariant: a file is replaced as a whole, so a killed process leaves the old or the new one. A damaged one (the machine lost its
+power) is reported and taken for none.
 """
 
 import contextlib
@@ -54,6 +55,4 @@ class Disk:
         temporary = self._directory / f"{name}.new"
         with open(temporary, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         os.replace(temporary, self._directory / name)

@@ -50,9 +50,23 @@ class Follower:
         self._welcomed = False
         self._report_now = asyncio.Event()
         self._speaking = asyncio.Lock()
+        self._unsaved = asyncio.Event()
 
     async def run(self) -> None:
         """Follows the manager until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._save())
+
+    async def _save(self) -> None:
+        """Keeps the latest table on disk. A large table that changes often is saved less often than it changes."""
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            table = self._supervisor.table
+            await asyncio.to_thread(self._disk.save, RouteTable(version=table.version, routes=tuple(table.routes.values())))
+
+    async def _follow(self) -> None:
         delay_s = _FIRST_DELAY_S
         said = ""
         async with dial(self._address) as channel:
@@ -135,8 +149,7 @@ class Follower:
                     continue
             await self._acknowledge(stream)
             self._report_now.set()
-            table = self._supervisor.table
-            await asyncio.to_thread(self._disk.save, RouteTable(version=table.version, routes=tuple(table.routes.values())))
+            self._unsaved.set()
 
     async def _acknowledge(self, stream: "Stream") -> None:
         version = self._supervisor.table.version

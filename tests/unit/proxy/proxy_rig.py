@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -18,12 +19,15 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 def free_port() -> int:
-    """A port that nothing listens on: connections to it are refused until something does."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that nothing listens on: connections to it are refused until something does.
+
+    Below the ports that the kernel gives to outgoing connections, one of which could take it meanwhile.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def endpoint(replica: str, port: int, *, target: int = 80) -> Endpoint:

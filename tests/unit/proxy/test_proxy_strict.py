@@ -176,7 +176,7 @@ def test_hostile_requests_are_refused_and_nothing_of_them_reaches_an_endpoint() 
                 *(attack(name, data, wanted, cut=7) for name, (data, wanted) in REFUSED.items() if len(data) < 1000)
             )
             assert wrong == []
-            forwarded = [bytes(data) for data in backend.received]
+            forwarded = [bytes(data) for data in backend.received if data]
             assert not any(b"smuggled" in data for data in forwarded), forwarded
             # Of a chunked body the good beginning may have reached the endpoint, never an end.
             for data in forwarded:
@@ -301,7 +301,8 @@ HEADS = st.one_of(
             [
                 b"GET", b"POST", b" ", b"/", b"/a?b", b"*", b"http://x/y", b"HTTP/1.1", b"HTTP/1.0", b"\r\n", b"\n", b"\r",
                 b"Host: x", b"Host:", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Connection: close, x",
-                b"Upgrade: websocket", b"Expect: 100-continue", b"X-Forwarded-For: y", b"\0", b"\x80", b": ", b"200", b" OK", b"\t", b"\r\n\r\n",
+                b"Upgrade: websocket", b"Expect: 100-continue", b"X-Forwarded-For: y", b"\0", b"\x80", b": ",
+                b"200", b" OK", b"\t", b"\r\n\r\n",
             ]
         ),
         max_size=30,
