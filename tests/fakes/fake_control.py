@@ -64,6 +64,7 @@ class FakeControl(ControlServiceServicer):
         self.revision = 1
         self.stalled = False
         self.fails: dict[str, str] = {}  # services whose replicas fail, and why
+        self.dies_after_looks: dict[str, int] = {}  # services whose first replica fails after it was ready, and when
         self.refuses: dict[str, tuple[grpc.StatusCode, str]] = {}  # by method
         self.seen: list[tuple[str, Any]] = []
         self.apps: dict[str, App] = {}
@@ -144,6 +145,15 @@ class FakeControl(ControlServiceServicer):
                 del self.services[key]
         if any(moved):
             self.changed.set()
+
+    def _die(self) -> None:
+        for replica in [r for r in self.replicas.values() if r.ready and r.slot == 1 and r.service in self.dies_after_looks]:
+            self.dies_after_looks[replica.service] -= 1
+            if self.dies_after_looks[replica.service] == 0:
+                why = "exited with status 1"
+                self.replicas[replica.id] = replace(replica, state=ReplicaState.FAILED, ready=False, why=why)
+                self.fails[replica.service] = why  # nothing replaces it
+                self.revision += 1
 
     def _status(self, key: str) -> ServiceStatus:
         service, spec = self.services[key], self.specs[key]
@@ -247,6 +257,7 @@ class FakeControl(ControlServiceServicer):
     async def GetApp(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "GetApp", request)
         self._advance(request.app)
+        self._die()
         await self._need_app(context, request.app)
         return encode(self._app_status(request.app))
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import click
@@ -20,6 +21,15 @@ T = TypeVar("T")
 _LAST_WORDS = 10  # lines of each replica that failed
 _LAST_WORDS_WITHIN_S = 5.0
 STATUS = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: TIMED_OUT}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a wait ended, the last look, and after how long it was so."""
+
+    outcome: Outcome
+    look: Look
+    after_s: float
 
 
 async def failures(client: AsyncClient, app: str) -> frozenset[ReplicaId]:
@@ -39,11 +49,15 @@ async def converge(
     old_failures: frozenset[ReplicaId],
     timeout_s: float,
     services: frozenset[str] = frozenset(),
-) -> tuple[Outcome, Look]:
-    """Waits until the app (or only some of its services) is as wanted, or can't become so."""
+    stable_s: float = 0.0,
+) -> Ended:
+    """Waits until the app (or only some of its services) is as wanted and stayed so for `stable_s`, or can't become so."""
+    begun = time.monotonic()
     failed_at: dict[str, float] = {}
+    converged_at: float | None = None
 
     async def look() -> Look:
+        nonlocal converged_at
         status = await client.get_app(app)
         replicas = [detail.replica for detail in await client.list_replicas(app, ended=True)]
         now = time.monotonic()
@@ -51,9 +65,16 @@ async def converge(
         for service in watched:
             for replica in new_failures(service, replicas, old_failures):
                 failed_at.setdefault(replica.id, now)
-        return look_at_services(watched, replicas, old_failures, {key: now - at for key, at in failed_at.items()})
+        seen = look_at_services(watched, replicas, old_failures, {key: now - at for key, at in failed_at.items()})
+        if seen.outcome is not Outcome.DONE:
+            converged_at = None
+            return seen
+        converged_at = now if converged_at is None else converged_at
+        left_s = converged_at + stable_s - now
+        return seen if left_s <= 0 else replace(seen, outcome=None, again_s=left_s)
 
-    return await wait_until(client, look, display, app=app, timeout_s=timeout_s)
+    outcome, seen = await wait_until(client, look, display, app=app, timeout_s=timeout_s)
+    return Ended(outcome, seen, (converged_at or time.monotonic()) - begun)
 
 
 async def until_gone(client: AsyncClient, app: str, display: Display, *, timeout_s: float) -> tuple[Outcome, Look]:

@@ -39,10 +39,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at what is waited for; `outcome` None means that it goes on."""
+    """One look at what is waited for; `outcome` None means that it goes on, with the next look within `again_s`."""
 
     lines: Sequence[Line]
     outcome: Outcome | None = None
+    again_s: float = 1.0
 
 
 def look_at_services(

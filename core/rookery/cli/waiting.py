@@ -13,8 +13,7 @@ from typing import Protocol
 from rookery.cli.converge import Line, Look, Outcome
 from rookery.client import AsyncClient, ClientError, TimedOut, Unreachable
 
-_QUIET_S = 1.0  # looked at this often although nothing woke it
-_BLIND_S = 0.3  # and this often where the watch is broken
+_BLIND_S = 0.3  # looked at this often where the watch is broken
 _SPACING_S = 0.1  # and never more often than this
 
 
@@ -47,7 +46,7 @@ async def wait_until(
             if left_s <= 0:
                 return Outcome.TIMED_OUT, seen
             await asyncio.sleep(min(spacing_s, left_s))
-            await next_change(max(0.0, min(_QUIET_S, deadline - time.monotonic())))
+            await next_change(max(0.0, min(seen.again_s, deadline - time.monotonic())))
 
 
 @contextlib.asynccontextmanager

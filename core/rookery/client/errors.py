@@ -87,17 +87,17 @@ def from_status(code: str, details: str, *, address: str, method: str, timeout_s
         return Unreachable(f"the manager at {address} can't answer now: {details or 'no reason given'}", code=code)
     if code == "DEADLINE_EXCEEDED":
         within = f" within {timeout_s:g} s" if timeout_s else " in time"
-        return TimedOut(f"the manager at {address} did not answer {method}{within}; its log may say why", code=code)
+        # The manager's own words tell more than those that gRPC has for every deadline.
+        own = details if details.startswith("the manager") else ""
+        return TimedOut(own or f"the manager at {address} did not answer {method}{within}; its log may say why", code=code)
     if code == "CANCELLED":
         return ClientError(f"{method} was cancelled", code=code)
     if code == "UNIMPLEMENTED":
         return Unsupported(
             f"the manager at {address} does not know {method}: it is of another version ('rookery version')", code=code
         )
-    if code == "RESOURCE_EXHAUSTED":
-        return BadRequest(details or f"{method}: more than the manager takes at once", code=code)
     cls = _BY_CODE.get(code, ClientError)
-    if cls is ManagerFailed:
+    if cls is ManagerFailed and not details.startswith("the manager"):
         return cls(f"the manager failed in {method}: {details or 'no reason given'}; see its log", code=code)
     return cls(details or f"{method}: {code.lower().replace('_', ' ')}", code=code)
 

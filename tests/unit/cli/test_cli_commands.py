@@ -286,7 +286,7 @@ def test_drain_that_cannot_end_times_out(rookery: Rookery, shop: FakeControl) ->
 
 def test_deploy_waits_until_all_is_ready(rookery: Rookery, home: Path) -> None:
     (home / "compose.yml").write_text(COMPOSE)
-    result = rookery("deploy")
+    result = rookery("deploy", "--monitor", "0.1")
     assert result.stdout.startswith("+ shop/web  created, 3 replicas\n+ shop/api  created, 1 replica\n")
     assert "shop/web  3/3 ready\n" in result.stdout
     assert "\nshop is ready after " in result.stdout
@@ -297,7 +297,7 @@ def test_deploy_waits_until_all_is_ready(rookery: Rookery, home: Path) -> None:
 
 def test_deploy_in_json(rookery: Rookery, home: Path) -> None:
     (home / "compose.yml").write_text(COMPOSE)
-    answer = rookery.json("deploy")
+    answer = rookery.json("deploy", "--monitor", "0")
     assert answer["outcome"] == "converged"
     assert [change["kind"] for change in answer["changes"]] == ["create", "create"]
     assert answer["status"]["converged"] is True
@@ -313,6 +313,14 @@ def test_a_deploy_that_fails_says_why_and_what_next(rookery: Rookery, control: F
     assert "  shop/api.1 | no database\n" in result.stdout
     assert control.requests("Logs")[0].replica == next(r.id for r in control.replicas.values() if r.service == "api")
     assert "Next: rookery logs shop/api --tail 20; rookery explain shop/api" in result.stderr
+
+
+def test_what_ends_right_after_its_start_has_not_worked(rookery: Rookery, control: FakeControl, home: Path) -> None:
+    control.dies_after_looks["api"] = 4
+    (home / "compose.yml").write_text(COMPOSE)
+    result = rookery("deploy", "--monitor", "20", status=1)
+    assert "shop/api  1/1 ready" in result.stdout
+    assert "shop/api.1 failed: exited with status 1" in result.stdout
 
 
 def test_a_deploy_that_takes_too_long(rookery: Rookery, control: FakeControl, home: Path) -> None:

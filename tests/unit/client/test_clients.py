@@ -28,6 +28,7 @@ from rookery.client import (
     calls,
     parse_address,
 )
+from rookery.client.errors import from_status
 
 SHOP = model.AppSpec(
     name="shop",
@@ -107,6 +108,7 @@ def test_values_go_in_and_out(control: FakeControl) -> None:
         (grpc.StatusCode.FAILED_PRECONDITION, Conflict, "^told so$"),
         (grpc.StatusCode.ABORTED, Conflict, "^told so$"),
         (grpc.StatusCode.INTERNAL, ManagerFailed, "the manager failed in GetCluster: told so; see its log"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, ClientError, "^told so$"),
         (grpc.StatusCode.UNAVAILABLE, Unreachable, "can't answer now: told so"),
         (grpc.StatusCode.UNIMPLEMENTED, Unsupported, "does not know GetCluster: it is of another version"),
     ],
@@ -118,6 +120,12 @@ def test_a_refusal_is_an_error_of_its_kind(
     with Client(control.address) as client, pytest.raises(expected, match=words) as caught:
         client.get_cluster()
     assert caught.value.code == status.name
+
+
+@pytest.mark.parametrize("code", ["INTERNAL", "DEADLINE_EXCEEDED"])
+def test_the_managers_own_words_are_kept(code: str) -> None:
+    own = "the manager could not do it; try again"
+    assert str(from_status(code, own, address="a:1", method="Apply", timeout_s=1)) == own
 
 
 def test_no_manager_is_one_line_that_says_what_to_do() -> None:

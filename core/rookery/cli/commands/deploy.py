@@ -1,11 +1,11 @@
 """`rookery deploy`: makes an app what its compose file says, and shows how it gets there."""
 
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from rookery.cli.apps_wait import STATUS, converge, failures, last_words, run_waiting
+from rookery.cli.apps_wait import STATUS, Ended, converge, failures, last_words, run_waiting
 from rookery.cli.changes import change_lines
 from rookery.cli.command import command, json_option, pass_session
 from rookery.cli.compose_input import compose_options, load_app
@@ -17,11 +17,22 @@ from rookery.client import Applied
 from rookery.model import AppSpec, AppStatus, ChangeKind, PortMode
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    prune: bool
+    detach: bool
+    timeout_s: float
+    monitor_s: float
+
+
 @command("deploy")
 @compose_options
 @click.option("--prune/--no-prune", default=False, help="Remove services that the file no longer names.")
 @click.option("--detach", "-d", is_flag=True, help="Do not wait until all is ready.")
 @click.option("--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--monitor", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Seconds that all must stay ready to count."
+)
 @json_option
 @pass_session
 def deploy(
@@ -34,6 +45,7 @@ def deploy(
     prune: bool,
     detach: bool,
     timeout: float,
+    monitor: float,
     as_json: bool,
 ) -> None:
     """Make an app what its compose file says, and wait until it is.
@@ -45,45 +57,52 @@ def deploy(
     interrupted = (
         f"The deploy of {spec.name} goes on in the background. Look with: rookery ps {spec.name}; rookery events {spec.name} -f"
     )
-    outcome = run_waiting(lambda: _deploy(session, spec, prune, detach, timeout, as_json), on_interrupt=interrupted)
+    wish = Wish(prune=prune, detach=detach, timeout_s=timeout, monitor_s=monitor)
+    outcome = run_waiting(lambda: _deploy(session, spec, wish, as_json), on_interrupt=interrupted)
     raise click.exceptions.Exit(STATUS[outcome])
 
 
-async def _deploy(session: Session, spec: AppSpec, prune: bool, detach: bool, timeout_s: float, as_json: bool) -> Outcome:
-    begun = time.monotonic()
+async def _deploy(session: Session, spec: AppSpec, wish: Wish, as_json: bool) -> Outcome:
     async with session.async_client() as client:
         old = await failures(client, spec.name)
-        applied = await client.apply(spec, prune=prune)
+        applied = await client.apply(spec, prune=wish.prune)
         if not as_json:
             for line in change_lines(spec.name, applied.changes, fields=False):
                 click.echo(line)
-        outcome, seen = Outcome.DONE, Look([])
-        if not detach:
+        ended = Ended(Outcome.DONE, Look([]), 0.0)
+        if not wish.detach:
+            stable_s = wish.monitor_s if _changes_anything(applied) else 0.0
             with progress(silent=as_json) as display:
-                outcome, seen = await converge(client, spec.name, display, old_failures=old, timeout_s=timeout_s)
-        took_s = time.monotonic() - begun
+                ended = await converge(client, spec.name, display, old_failures=old, timeout_s=wish.timeout_s, stable_s=stable_s)
         status = await client.get_app(spec.name)
-        words = await last_words(client, seen) if outcome is Outcome.FAILED and not as_json else []
+        words = await last_words(client, ended.look) if ended.outcome is Outcome.FAILED and not as_json else []
     if as_json:
-        word = "started" if detach else outcome.value
-        answer = {"app": spec.name, "outcome": word, "took_s": round(took_s, 3), "changes": applied.changes, "status": status}
+        word = "started" if wish.detach else ended.outcome.value
+        answer = {
+            "app": spec.name,
+            "outcome": word,
+            "took_s": round(ended.after_s, 3),
+            "changes": applied.changes,
+            "status": status,
+        }
         show_json(answer)
-    elif detach:
+    elif wish.detach:
         click.echo(f"{spec.name} is being deployed. Look with: rookery ps {spec.name}")
     else:
         for line in words:
             click.echo(line)
-        _conclude(spec, applied, status, outcome, seen, took_s)
-    return outcome
+        _conclude(spec, applied, status, ended)
+    return ended.outcome
 
 
-def _conclude(spec: AppSpec, applied: Applied, status: AppStatus, outcome: Outcome, seen: Look, took_s: float) -> None:
+def _conclude(spec: AppSpec, applied: Applied, status: AppStatus, ended: Ended) -> None:
     named = {service.name for service in spec.services} | {change.service for change in applied.changes}
     for left in [service.service.key for service in status.services if service.service.name not in named]:
         warn(f"{left} is not in the compose file and goes on; --prune removes it")
-    match outcome:
+    seen, took_s = ended.look, ended.after_s
+    match ended.outcome:
         case Outcome.DONE:
-            changed = any(change.kind is not ChangeKind.KEEP for change in applied.changes)
+            changed = _changes_anything(applied)
             click.echo(
                 f"{spec.name} is ready after {took_s:.1f} s" if changed else f"{spec.name} was ready already: nothing changed"
             )
@@ -98,6 +117,10 @@ def _conclude(spec: AppSpec, applied: Applied, status: AppStatus, outcome: Outco
                 f"{spec.name} is not ready after {took_s:.0f} s; it goes on. "
                 f"Next: rookery explain {late[0]}; rookery logs {late[0]}"
             )
+
+
+def _changes_anything(applied: Applied) -> bool:
+    return any(change.kind is not ChangeKind.KEEP for change in applied.changes)
 
 
 def _published(status: AppStatus) -> list[str]:

@@ -67,10 +67,8 @@ async def _scale(session: Session, wishes: list[Wish], detach: bool, timeout: fl
         for app in [] if detach else apps:
             services = frozenset(wish.service for wish in wishes if wish.app == app)
             with progress(silent=as_json) as display:
-                ended, _ = await converge(
-                    client, app, display, old_failures=old[app], timeout_s=timeout, services=services
-                )  # fmt: skip
-            outcome = ended if outcome is Outcome.DONE else outcome
+                ended = await converge(client, app, display, old_failures=old[app], timeout_s=timeout, services=services)
+            outcome = ended.outcome if outcome is Outcome.DONE else outcome
         if as_json:
             show_json({"services": done, "outcome": "started" if detach else outcome.value})
         return outcome
