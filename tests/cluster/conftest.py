@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from cluster import Cluster
 from rig import Rig, missing
 
 HOSTS = 4
@@ -16,3 +17,10 @@ def engines() -> Iterator[Rig]:
         pytest.skip(f"no engines in network namespaces: {why}")
     with Rig(HOSTS) as rig:
         yield rig
+
+
+@pytest.fixture
+def cluster(engines: Rig) -> Iterator[Cluster]:
+    """A new manager, an agent on each host, and a proxy."""
+    with Cluster(engines) as made:
+        yield made

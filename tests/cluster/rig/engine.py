@@ -89,6 +89,7 @@ class Engine:
         self.process.send_signal(number)
         self.process.wait(timeout=60)
         self.process = None
+        self.close()  # its connections are dead
 
     def close(self) -> None:
         if self._client is not None:

@@ -100,13 +100,13 @@ class Rig:
         part.start()
         return part
 
-    def agent(self, host: Host, manager: Manager, *arguments: str, name: str = "") -> Agent:
+    def agent(self, host: Host, manager: Manager, *arguments: str, name: str = "", folder: str = "") -> Agent:
         """An agent of a host and its engine, started; `arguments` are added to its command line."""
         label = name or host.name
         part = Agent(
             label,
             namespace=host.namespace,
-            folder=self.folder / f"agent-{label}",
+            folder=self.folder / (folder or f"agent-{label}"),
             address=host.address,
             manager=manager.address,
             arguments=["--runtime", "docker", "--docker-host", host.engine.url, *arguments],
