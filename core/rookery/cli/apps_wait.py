@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from rookery.cli.command import INTERRUPTED, TIMED_OUT
-from rookery.cli.converge import Line, Look, Outcome, look_at_services, new_failures
+from rookery.cli.converge import Line, Look, Outcome, failures_of, look_at_services
 from rookery.cli.output import say
 from rookery.cli.text import plural
 from rookery.cli.waiting import Display, wait_until
@@ -63,7 +63,7 @@ async def converge(
         now = time.monotonic()
         watched = [s for s in status.services if not services or s.service.name in services]
         for service in watched:
-            for replica in new_failures(service, replicas, old_failures):
+            for replica in failures_of(service, replicas):
                 failed_at.setdefault(replica.id, now)
         seen = look_at_services(watched, replicas, old_failures, {key: now - at for key, at in failed_at.items()})
         if seen.outcome is not Outcome.DONE:

@@ -52,7 +52,7 @@ def look_at_services(
     old_failures: frozenset[ReplicaId],
     ages: Mapping[str, float],
 ) -> Look:
-    """The progress of services. `old_failures` had failed before; `ages` are the seconds since the newer ones were seen."""
+    """The progress of services. `old_failures` had failed before; `ages` are the seconds since failures were seen first."""
     by_service: dict[str, list[Replica]] = {}
     for replica in replicas:
         by_service.setdefault(replica.key, []).append(replica)
@@ -62,8 +62,8 @@ def look_at_services(
     return Look(lines, Outcome.DONE if all(line.outcome is Outcome.DONE for line in lines) else None)
 
 
-def new_failures(status: ServiceStatus, replicas: Iterable[Replica], old: frozenset[ReplicaId]) -> list[Replica]:
-    """Replicas of the wanted revision that failed since, although they were to run."""
+def failures_of(status: ServiceStatus, replicas: Iterable[Replica]) -> list[Replica]:
+    """Replicas of the wanted revision that failed although they were to run."""
     return [
         replica
         for replica in replicas
@@ -71,7 +71,6 @@ def new_failures(status: ServiceStatus, replicas: Iterable[Replica], old: frozen
         and replica.key == status.service.key
         and replica.revision == status.service.revision
         and replica.desired is Desired.RUN
-        and replica.id not in old
     ]
 
 
@@ -82,14 +81,14 @@ def _line(status: ServiceStatus, replicas: Sequence[Replica], old: frozenset[Rep
         count = f"{status.updated}/{status.wanted} updated, {status.ready} ready"
     if status.converged:
         return Line(key, f"{status.wanted} done" if status.mode.endswith("job") else count, Outcome.DONE)
-    failures = new_failures(status, replicas, old)
-    taken = {_place(replica) for replica in replicas if not replica.ended}
-    stuck = [r for r in failures if _place(r) not in taken and ages.get(r.id, 0.0) >= _GIVE_UP_S]
-    if stuck or len(failures) >= _GIVE_UP_FAILURES:
-        worst = (stuck or failures)[-1]
-        return Line(
-            key, f"{count}: {worst.name} failed: {one_line(worst.why) or 'no reason given'}", Outcome.FAILED, culprit=worst.id
-        )
+    failures = failures_of(status, replicas)
+    latest = {_place(replica): replica for replica in sorted(replicas, key=lambda r: r.created_at)}
+    stuck = [r for r in failures if latest[_place(r)] is r and r.slot <= status.wanted and ages.get(r.id, 0.0) >= _GIVE_UP_S]
+    new = [r for r in failures if r.id not in old]
+    if stuck or len(new) >= _GIVE_UP_FAILURES:
+        worst = (stuck or new)[-1]
+        why = f"{count}: {worst.name} failed: {one_line(worst.why) or 'no reason given'}"
+        return Line(key, why, Outcome.FAILED, culprit=worst.id)
     return Line(key, count, waits=waits_for(status, replicas))
 
 

@@ -48,16 +48,15 @@ def iso_time(at: float) -> str:
 
 def parse_since(text: str, now: float) -> float:
     """The instant of `10m`, `1h30m`, `2026-01-31T12:00:00Z` or seconds since the epoch. Raises ValueError."""
-    if re.fullmatch(r"(\d+(\.\d+)?[dhms])+", text):
+    if re.fullmatch(r"(\d{1,9}(\.\d+)?[dhms])+", text):
         seconds = dict(_UNITS_S)
         return now - sum(float(number) * seconds[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([dhms])", text))
-    if re.fullmatch(r"\d{9,}(\.\d+)?", text):
+    if re.fullmatch(r"\d{9,12}(\.\d+)?", text):
         return float(text)
     try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
         raise ValueError(f"expected a span (10m, 1h30m) or a time (2026-01-31T12:00:00), got {text!r}") from None
-    return moment.timestamp()
 
 
 def plural(count: int, noun: str) -> str:

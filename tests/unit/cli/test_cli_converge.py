@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from rookery.cli.converge import Outcome, look_at_services, new_failures
+from rookery.cli.converge import Outcome, failures_of, look_at_services
 from rookery.model import Desired, Replica, ReplicaId, ReplicaState, Service, ServiceStatus
 
 
@@ -66,7 +66,7 @@ def test_a_failure_that_nothing_replaces_ends_it() -> None:
 
 
 def test_a_failure_that_is_being_replaced_does_not_until_it_happens_again_and_again() -> None:
-    successor = replica(1, ReplicaState.STARTING)
+    successor = replica(1, ReplicaState.STARTING, created_at=5.0)
     assert look_at_services([status()], [FAILED, successor], frozenset(), {FAILED.id: 60.0}).outcome is None
     more = [replace(FAILED, id=ReplicaId(f"x{n}")) for n in range(3)]
     assert look_at_services([status()], [*more, successor], frozenset(), {}).outcome is Outcome.FAILED
@@ -83,9 +83,22 @@ def test_a_failure_that_is_being_replaced_does_not_until_it_happens_again_and_ag
     ids=["of an older revision", "it was to stop", "its node was lost", "of another service"],
 )
 def test_what_is_no_failure_of_this_deploy(other: Replica) -> None:
-    assert new_failures(status(), [other], frozenset()) == []
-    assert new_failures(status(), [FAILED], frozenset({FAILED.id})) == []
-    assert new_failures(status(), [FAILED], frozenset()) == [FAILED]
+    assert failures_of(status(), [other]) == []
+    assert failures_of(status(), [FAILED]) == [FAILED]
+
+
+def test_a_failure_of_before_counts_when_nothing_replaces_it() -> None:
+    old = frozenset({FAILED.id})
+    assert look_at_services([status()], [FAILED], old, {FAILED.id: 2.5}).outcome is Outcome.FAILED
+    crowd = [replace(FAILED, id=ReplicaId(f"x{n}")) for n in range(3)]
+    successor = replica(1, ReplicaState.STARTING, created_at=5.0)
+    ages = {r.id: 60.0 for r in crowd}
+    assert look_at_services([status()], [*crowd, successor], frozenset(r.id for r in crowd), ages).outcome is None
+
+
+def test_a_failure_in_a_slot_that_is_no_longer_wanted_is_none() -> None:
+    beyond = replace(FAILED, slot=3)
+    assert look_at_services([status()], [beyond], frozenset(), {beyond.id: 60.0}).outcome is None
 
 
 def test_a_service_that_converged_has_not_failed() -> None:

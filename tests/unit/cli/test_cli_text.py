@@ -1,5 +1,6 @@
 """How values become words, tables and JSON."""
 
+import contextlib
 import json
 
 import click
@@ -9,10 +10,12 @@ from hypothesis import strategies as st
 from rookery import model
 from rookery.cli.changes import change_lines
 from rookery.cli.commands.inspect import outline
+from rookery.cli.commands.scale import parse_wish
 from rookery.cli.grid import Cell, Column, render
 from rookery.cli.jsonable import jsonable, to_json
-from rookery.cli.targets import ReplicaTarget, ServiceTarget, match
+from rookery.cli.targets import ReplicaTarget, ServiceTarget, match, split
 from rookery.cli.text import ago, clock_time, one_line, parse_since, plural, size, span
+from rookery.client import ClientError, parse_address
 
 
 @pytest.mark.parametrize(
@@ -49,7 +52,9 @@ def test_since(text: str, at: float) -> None:
     assert parse_since(text, 10_000.0) == at
 
 
-@pytest.mark.parametrize("text", ["", "m", "10", "10x", "yesterday", "10m ago", "2023-13-01"])
+@pytest.mark.parametrize(
+    "text", ["", "m", "10", "10x", "yesterday", "10m ago", "2023-13-01", "9" * 400, "9" * 400 + "d", "0001-01-01T00:00+23:59"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a span"):
         parse_since(text, 0.0)
@@ -140,6 +145,13 @@ def test_an_outline_leaves_out_what_is_empty() -> None:
 )
 def test_names_with_dots_are_told_apart(rest: str, expected: object) -> None:
     assert match("shop", rest, ["web", "web.v2"]) == expected
+
+
+@given(st.text() | st.from_regex(r"[a-z/=.0-9]*", fullmatch=True))
+def test_whatever_is_typed_is_read_or_refused_in_words(text: str) -> None:
+    for read in (split, parse_wish, parse_address, lambda given: parse_since(given, 0.0)):
+        with contextlib.suppress(ValueError, ClientError, click.ClickException):
+            read(text)
 
 
 def test_changes_in_words() -> None:
