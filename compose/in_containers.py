@@ -73,7 +73,7 @@ class Containers:
     def kill_node(self, name: str, client: Client) -> int:
         """Kills the agent, then all its containers; how many those were."""
         node_id = next(detail.node.id for detail in client.list_nodes() if detail.node.name == name)
-        self._compose("kill", "--signal", "SIGKILL", name)
+        self._compose("kill", name)  # by SIGKILL
         containers = _containers(f"rookery.node={node_id}", running=True)
         if containers:
             _run(["docker", "kill", *containers])
@@ -81,10 +81,13 @@ class Containers:
 
     def clean(self) -> None:
         """Removes what this demo made, and what one that was killed left."""
-        self._compose("down", "--volumes", "--timeout", "5")
+        parts = _containers(f"com.docker.compose.project={PROJECT}", running=True)
+        if parts:
+            _run(["docker", "kill", *parts])  # first, so that no agent starts anything any more
         left = _containers(f"rookery.app={APP}", running=False)
         if left:
             _run(["docker", "rm", "--force", "--volumes", *left])
+        self._compose("down", "--volumes", "--timeout", "5")
         for kind, name in (("network", f"{APP}_default"), ("volume", f"{APP}_data")):
             subprocess.run(["docker", kind, "rm", name], capture_output=True)
 

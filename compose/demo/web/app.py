@@ -2,6 +2,7 @@
 
 import json
 import os
+import urllib.error
 import urllib.request
 
 from answer import serve, whoami
@@ -10,11 +11,13 @@ API = os.environ.get("API_URL", "http://api:8000/api")
 
 
 def ask_api() -> object:
-    """What the api says, or None when it is away: another replica gets a second chance."""
+    """What the api says, or None when it or what it needs is away; a replica that does not answer at all gets a second chance."""
     for _ in range(2):
         try:
             with urllib.request.urlopen(API, timeout=1) as response:
                 return json.load(response)
+        except urllib.error.HTTPError:
+            return None
         except (OSError, ValueError):
             continue
     return None
