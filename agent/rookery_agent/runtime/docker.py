@@ -5,8 +5,9 @@ inspect), plus one for files and one for each network after the first.
 """
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any
 from rookery.model import Assignment, ReplicaId, ReplicaStats, RuntimeKind
 
 from rookery_agent.runtime import cgroup, docker_spec
-from rookery_agent.runtime.docker_engine import Conflict, Engine, Missing, log_frames
+from rookery_agent.runtime.docker_engine import Conflict, Engine, Missing
 from rookery_agent.runtime.docker_exec import execute
 from rookery_agent.runtime.docker_provision import Images, Networks, check_volumes
+from rookery_agent.runtime.docker_stream import Stream
 from rookery_agent.runtime.files import archives
 from rookery_agent.runtime.loglines import Lines
 from rookery_agent.runtime.place import Place
@@ -132,8 +134,9 @@ class DockerRuntime:
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         filters = {"type": ["container"], "event": _EVENTS, "label": [f"{docker_spec.NODE}={self._place.node_id}"]}
+        params = {"filters": json.dumps(filters)}
         try:
-            async for event in self._engine.stream(lambda client: client.events(decode=True, filters=filters)):
+            async for event in self._engine.stream(lambda client: Stream(client, "/events", params=params), Stream.messages):
                 if event is None:
                     self._instances_stale()
                     yield RuntimeEvent(replica_id=None)
@@ -161,16 +164,11 @@ class DockerRuntime:
             "since": f"{since_at:.9f}" if since_at else "0",
         }
 
-        def open_(client: Any) -> Any:
-            url = f"{client.base_url}/v{client.api_version}/containers/{known.id}/logs"
-            response = client.get(url, params=params, stream=True, timeout=None)
-            client._raise_for_status(response)
-            from docker.types import CancellableStream
-
-            return CancellableStream(log_frames(response, tty=tty), response)
-
+        path = f"/containers/{known.id}/logs"
         lines = Lines()
-        async for frame in self._engine.stream(open_):
+        async for frame in self._engine.stream(
+            lambda client: Stream(client, path, params=params), _plain if tty else Stream.frames
+        ):
             if frame is not None:
                 for line in lines.take(*frame):
                     yield line
@@ -263,6 +261,7 @@ class DockerRuntime:
                 await self._remove(container_id)
             raise
         self._whole.add(container_id)
+        self._instances[a.replica_id] = Instance(replica_id=a.replica_id, id=container_id, state=InstanceState.CREATED)
         return container_id
 
     async def _take_over(self, a: Assignment, name: str, words: str) -> str:
@@ -361,6 +360,12 @@ def _details(inspected: Any) -> _Details:
         stop_signal=inspected["Config"].get("StopSignal") or "SIGTERM",
         groups=cgroup.paths(pid, inspected["Id"]) if pid else None,
     )
+
+
+def _plain(stream: Stream) -> Iterator[tuple[bool, bytes]]:
+    """The output of a container with a terminal: one stream, without frames."""
+    for piece in stream.pieces():
+        yield False, piece
 
 
 def _join(container_id: str, network: str, config: Any, client: Any) -> None:

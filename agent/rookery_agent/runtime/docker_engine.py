@@ -4,6 +4,7 @@ Invariant: an engine that is away or hangs raises EngineAway after a bounded tim
 """
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,12 +16,14 @@ import urllib3
 from docker.errors import APIError, DockerException, NotFound
 
 from rookery_agent.runtime.blocking import Calls
+from rookery_agent.runtime.docker_stream import Stream
 from rookery_agent.runtime.protocol import EngineAway, RuntimeFailure
 
 T = TypeVar("T")
 
 _LOST = (requests.exceptions.ConnectionError, requests.exceptions.Timeout, urllib3.exceptions.HTTPError, OSError)
 _STREAM_LIMIT = 1000
+_END = object()
 
 
 class Missing(RuntimeFailure):
@@ -53,41 +56,44 @@ class Engine:
         except TimeoutError:
             raise EngineAway(f"{self.where} did not answer within {timeout_s:g} s") from None
 
-    def stream(self, open_: Callable[[Any], Any]) -> AsyncIterator[Any]:
-        """What the stream that `open_(client)` returns yields; the first item is None, when it stands."""
-        return self._stream(open_)
-
-    async def _stream(self, open_: Callable[[Any], Any]) -> AsyncIterator[Any]:
+    async def stream(self, open_: Callable[[Any], Stream], read: Callable[[Stream], Iterator[T]]) -> AsyncIterator[T | None]:
+        """What `read` makes of the stream that `open_(client)` returns; the first item is None, when it stands."""
         loop = asyncio.get_running_loop()
         items: asyncio.Queue[Any] = asyncio.Queue(_STREAM_LIMIT)
-        opened: list[Any] = []
+        opened: list[Stream] = []
         ended = threading.Event()
 
         def put(item: Any) -> None:
-            asyncio.run_coroutine_threadsafe(items.put(item), loop).result()
+            future = asyncio.run_coroutine_threadsafe(items.put(item), loop)
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    future.result(timeout=1.0)
+                    return
 
-        def read() -> None:
+        def work() -> None:
             try:
-                stream = self._attempt(open_)
-                opened.append(stream)
+                opened.append(self._attempt(open_))
+                if ended.is_set():
+                    return
                 put(None)
-                for item in stream:
+                for item in read(opened[0]):
                     if ended.is_set():
                         return
                     put(item)
-                put(StopAsyncIteration())
+                put(_END)
             except RuntimeError:
                 return  # the event loop is gone
             except Exception as error:
                 if not ended.is_set():
                     put(error)
+            finally:
+                for stream in opened:
+                    stream.close()
 
-        threading.Thread(target=read, name="engine stream", daemon=True).start()
+        thread = threading.Thread(target=work, name="engine stream", daemon=True)
+        thread.start()
         try:
-            while True:
-                item = await items.get()
-                if isinstance(item, StopAsyncIteration):
-                    return
+            while (item := await items.get()) is not _END:
                 if isinstance(item, RuntimeFailure):
                     raise item
                 if isinstance(item, Exception):
@@ -95,12 +101,8 @@ class Engine:
                 yield item
         finally:
             ended.set()
-            while not items.empty():
-                items.get_nowait()  # the thread may be waiting for room
             for stream in opened:
-                close = getattr(stream, "close", None)
-                if close is not None:
-                    threading.Thread(target=_quietly, args=(close,), daemon=True).start()
+                stream.interrupt()
 
     def close(self) -> None:
         for calls in (self._calls, *self._slow.values()):
@@ -126,22 +128,6 @@ class Engine:
             return self._client
 
 
-def log_frames(response: Any, *, tty: bool) -> Iterator[tuple[bool, bytes]]:
-    """Pieces of a container's output with whether they are of standard error; without frames where it has a terminal."""
-    held = b""
-    for piece in response.iter_content(chunk_size=None):
-        if tty:
-            yield False, piece
-            continue
-        held += piece
-        while len(held) >= 8:
-            size = int.from_bytes(held[4:8], "big")
-            if len(held) < 8 + size:
-                break
-            yield held[0] == 2, held[8 : 8 + size]
-            held = held[8 + size :]
-
-
 def _words(error: APIError) -> str:
     text = error.explanation or str(error)
     if isinstance(text, bytes):
@@ -157,10 +143,3 @@ def _brief(error: BaseException) -> str:
     while inner.__context__ is not None and not isinstance(inner, OSError):
         inner = inner.__context__
     return (str(inner) or type(inner).__name__).splitlines()[0][:200]
-
-
-def _quietly(close: Callable[[], None]) -> None:
-    try:
-        close()
-    except Exception:
-        return

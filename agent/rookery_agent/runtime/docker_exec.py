@@ -7,11 +7,11 @@ its process can be seen from here.
 import contextlib
 import os
 import signal
-import threading
 from pathlib import Path
 from typing import Any
 
 from rookery_agent.runtime.docker_engine import Conflict, Engine, Missing
+from rookery_agent.runtime.docker_stream import Stream
 from rookery_agent.runtime.protocol import EngineAway, RuntimeFailure
 
 _KEPT = 4096
@@ -20,18 +20,18 @@ _KEPT = 4096
 async def execute(engine: Engine, container_id: str, args: tuple[str, ...], *, timeout_s: float) -> tuple[int, bytes]:
     """The exit status and the first 4 KiB of output. Raises TimeoutError."""
     made: list[str] = []
-    late = threading.Event()
+    opened: list[Stream] = []
 
     def run(client: Any) -> tuple[int, bytes]:
-        exec_id = client.exec_create(container_id, list(args))["Id"]
-        made.append(exec_id)
-        kept = bytearray()
-        for piece in client.exec_start(exec_id, stream=True):
-            if len(kept) < _KEPT:
-                kept += piece[: _KEPT - len(kept)]
-            if late.is_set():
-                return -1, b""
-        return int(client.exec_inspect(exec_id)["ExitCode"] or 0), bytes(kept)
+        made.append(client.exec_create(container_id, list(args))["Id"])
+        opened.append(Stream(client, f"/exec/{made[0]}/start", body={"Detach": False, "Tty": False}))
+        kept = b""
+        try:
+            for _, piece in opened[0].frames():
+                kept = (kept + piece)[:_KEPT]
+        finally:
+            opened[0].close()
+        return int(client.exec_inspect(made[0])["ExitCode"] or 0), kept
 
     try:
         return await engine.call(run, timeout_s=timeout_s, pool="exec")
@@ -40,7 +40,8 @@ async def execute(engine: Engine, container_id: str, args: tuple[str, ...], *, t
     except EngineAway as error:
         if not made:
             raise
-        late.set()
+        for stream in opened:
+            stream.interrupt()
         with contextlib.suppress(RuntimeFailure):
             inspected = await engine.call(lambda client: client.exec_inspect(made[0]), timeout_s=5)
             if not inspected["Running"]:
