@@ -198,10 +198,11 @@ class Balance:
                 connection.wind_down()
 
     def endpoint_stats(self) -> tuple[EndpointStats, ...]:
-        """The figures of all endpoints in the table, and of those that left it with something in flight."""
-        self._leaving = [endpoint for endpoint in self._leaving if endpoint.in_flight]
+        """The figures of the table's endpoints, and of those that left it since the last time or have something in flight."""
         live = [endpoint.stats() for route in self.routes.values() for endpoint in route.endpoints]
-        return (*live, *(endpoint.stats() for endpoint in self._leaving))
+        left = [endpoint.stats() for endpoint in self._leaving]  # those with nothing in flight are told for the last time
+        self._leaving = [endpoint for endpoint in self._leaving if endpoint.in_flight]
+        return (*live, *left)
 
     def route_stats(self) -> tuple[RouteStats, ...]:
         return tuple(

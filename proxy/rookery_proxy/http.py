@@ -36,8 +36,8 @@ class State(IntEnum):
 class Client:
     __slots__ = (
         "_answered", "_buffer", "_chunks", "_close_after", "_context", "_endpoint", "_fields", "_input_ended", "_left",
-        "_lingered", "_peer", "_replay", "_retried", "_route", "_started", "_state", "_tail", "_tried", "_upstream", "_wire",
-        "deadline", "listener", "method", "minor", "sent_whole",
+        "_lingered", "_peer", "_replay", "_retried", "_route", "_started", "_state", "_tail", "_tried", "_unframed", "_upstream",
+        "_wire", "deadline", "listener", "method", "minor", "sent_whole",
     )  # fmt: skip
 
     def __init__(self, context: Context, listener: LiveListener, wire: Wire, peer: str) -> None:
@@ -60,6 +60,7 @@ class Client:
         self._replay: bytes | None = None  # the request, while it may be sent again
         self._retried = False
         self._answered = False  # the answer's head was passed on
+        self._unframed = False  # its end is told to the client by the connection's
         self._close_after = False
         self._input_ended = False
         self._started = 0.0
@@ -132,6 +133,7 @@ class Client:
         listener = self.listener
         route = self._route = listener.only or listener.find(fields.host or "", request.path)
         body, length = data[end + 4 :], fields.length
+        self._chunks = None
         if not length:
             self._buffer, body = body, b""
             self.sent_whole = True
@@ -283,7 +285,9 @@ class Client:
             return
         endpoint.errors_upstream += 1
         if answered:
-            self._close()  # its answer is cut off, and that it is must be seen
+            if self._unframed:
+                self._wire.reset()  # an end in order would be taken for the answer's
+            self._close()
         else:
             why = refusal.why
             self._tell(refusal.status, why if why.startswith("the endpoint") else f"the endpoint's answer: {why}")
@@ -300,12 +304,13 @@ class Client:
         endpoint.answered(answer.status, context.loop.now - self._started)
         lines = answer.lines
         length = answer.length
-        if length == CHUNKED and not self.minor:
-            lines = b"".join(
-                line for line in lines.splitlines(keepends=True) if not line.lower().startswith(b"transfer-encoding:")
-            )
-            self._close_after = True
-        elif length == UNTIL_CLOSE or not self.sent_whole or context.draining or self.listener.closed or self._input_ended:
+        self._unframed = length == UNTIL_CLOSE or (length == CHUNKED and not self.minor)
+        if length == CHUNKED:
+            if self.minor:
+                lines += b"Transfer-Encoding: chunked\r\n"
+            else:
+                self._close_after = True
+        if length == UNTIL_CLOSE or not self.sent_whole or context.draining or self.listener.closed or self._input_ended:
             self._close_after = True
         if self._close_after:
             lines += b"Connection: close\r\n"

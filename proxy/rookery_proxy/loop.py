@@ -109,10 +109,16 @@ class Loop:
                 for action in actions:
                     self._guarded(action)
             if self._discarded:
-                for sock in self._discarded:
-                    sock.close()
-                self._discarded.clear()
+                self._close_discarded()
+        for handler in tuple(self._handlers.values()):
+            handler.abort()
+        self._close_discarded()
         self._epoll.close()
+
+    def _close_discarded(self) -> None:
+        for sock in self._discarded:
+            sock.close()
+        self._discarded.clear()
 
     def _timeout_s(self) -> float:
         if self._soon:

@@ -106,13 +106,11 @@ def _parse_fields(head: bytes, at: int, minor: int) -> Fields:
             if length is not None:
                 raise Refusal(400, "more than one Content-Length")
             length = length_of(value, 400)
-            continue
-        if name == b"transfer-encoding":
+        elif name == b"transfer-encoding":
             if coding is not None:
                 raise Refusal(400, "more than one Transfer-Encoding")
             coding = value.lower()
-            continue
-        if name == b"expect":
+        elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise Refusal(417, f"Expect: {show(value)} is not known")
             if minor:
@@ -125,7 +123,7 @@ def _parse_fields(head: bytes, at: int, minor: int) -> Fields:
             fields.forwarded_for = value if not fields.forwarded_for else fields.forwarded_for + b", " + value
         elif b"_" in name:
             raise Refusal(400, f"{show(name)} has an underscore where a hyphen is meant")
-        # This field is the proxy's business alone: its line is left out.
+        # This field is the proxy's business alone, or put in again as it is meant: its line is left out.
         lines = cut(lines, line)
     fields.lines = lines
 
@@ -137,8 +135,10 @@ def _parse_fields(head: bytes, at: int, minor: int) -> Fields:
         if coding != b"chunked":
             raise Refusal(501, f"Transfer-Encoding: {show(coding)} is not known; chunked alone is")
         fields.length = CHUNKED
+        fields.lines += b"Transfer-Encoding: chunked\r\n"
     elif length is not None:
         fields.length = length
+        fields.lines += b"Content-Length: %d\r\n" % length
     if host is not None:
         if _HOST.fullmatch(host) is None:
             raise Refusal(400, f"the Host {show(host)} is malformed")

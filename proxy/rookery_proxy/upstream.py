@@ -43,7 +43,7 @@ class Asker(Protocol):
         """101: the connection is the asker's from now on, with what came after the head."""
 
     def broken(self, refusal: Refusal, *, answered: bool, untouched: bool) -> None:
-        """There is no (whole) answer. `untouched`: the connection came from the pool and died without a byte."""
+        """There is no (whole) answer. `untouched`: not a byte of one came before the connection ended."""
 
     def sent(self) -> None:
         """All that was written of the request is on its way."""
@@ -216,7 +216,7 @@ class Upstream:
         asker.end()
 
     def _ended(self, asker: Asker) -> None:
-        if self._answer is not None and self._left == UNTIL_CLOSE:
+        if self._answer is not None and self._left == UNTIL_CLOSE and not self.wire.broken:
             self._finish(asker, self._answer, b"")
         elif self._answer is not None:
             self._break(asker, Refusal(502, "the endpoint closed the connection within its answer"))

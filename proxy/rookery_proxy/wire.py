@@ -7,11 +7,13 @@ know sockets only through this class.
 
 import errno
 import socket
+import struct
 from typing import Protocol
 
 from rookery_proxy.loop import GONE, IN, OUT, Loop
 
 READ_BYTES = 65536
+_NO_LINGER = struct.pack("ii", 1, 0)
 HIGH_WATER_BYTES = 262144  # an owner stops reading the other side above this
 
 
@@ -30,7 +32,19 @@ class Owner(Protocol):
 
 
 class Wire:
-    __slots__ = ("_loop", "_mask", "_pending", "_sock", "_watched", "closed", "connecting", "fd", "owner", "pending_bytes")
+    __slots__ = (
+        "_loop",
+        "_mask",
+        "_pending",
+        "_sock",
+        "_watched",
+        "broken",
+        "closed",
+        "connecting",
+        "fd",
+        "owner",
+        "pending_bytes",
+    )
 
     def __init__(self, loop: Loop, sock: socket.socket, owner: Owner, *, connecting: bool = False) -> None:
         self._loop = loop
@@ -39,6 +53,7 @@ class Wire:
         self.owner = owner
         self.connecting = connecting
         self.closed = False
+        self.broken = False
         self._pending: list[bytes] = []
         self.pending_bytes = 0
         self._mask = OUT if connecting else IN
@@ -68,12 +83,13 @@ class Wire:
         self.close()
 
     def read(self) -> bytes | None:
-        """What has arrived; empty at the end of the input or when the connection broke, None when there is nothing now."""
+        """What has arrived; None for nothing now; empty at the end of the input, or (then `broken` too) of the connection."""
         try:
             return self._sock.recv(READ_BYTES)
         except BlockingIOError:
             return None
         except OSError:
+            self.broken = True
             return b""
 
     def peek_stale(self) -> bool:
@@ -127,6 +143,12 @@ class Wire:
         except OSError as error:
             if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):
                 raise
+
+    def reset(self) -> None:
+        """Closes such that the peer can't take it for an end in order."""
+        if not self.closed:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self.close()
 
     def close(self) -> None:
         if not self.closed:

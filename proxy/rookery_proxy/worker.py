@@ -54,7 +54,7 @@ class Acceptor:
             welcome(self._context, self.listener, Wire(self._context.loop, sock, _NOBODY), peer[0])
 
     def abort(self) -> None:
-        """An error with one connection does not end the port."""
+        """An error with one connection does not end the port; the end of the loop closes it with the process."""
 
     def close(self) -> None:
         """Takes what waits already, then listens no more."""

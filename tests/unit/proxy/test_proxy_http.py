@@ -137,6 +137,7 @@ def test_bodies_and_trailers_pass_both_ways() -> None:
                 await http.send(message)
                 assert (await http.answer())[2] == b"abc01234"
                 assert http.trailer == b"X-Sum: 7\r\n\r\n"
+                assert (await http.ask(method="POST", body=big))[2] == big
                 for at in range(len(message)):
                     await http.send(message[at : at + 1])
                     await asyncio.sleep(0.001)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from proxy_rig import Backend, Http, answering, endpoint, free_port, rig, route
 from rookery_proxy.answer import parse_answer
 from rookery_proxy.body import Chunks
+from rookery_proxy.head import CHUNKED as CHUNKED_LENGTH
 from rookery_proxy.head import Refusal, check_partial
 from rookery_proxy.request import parse_request
 
@@ -415,3 +416,21 @@ def test_a_request_line_alone_is_parsed_when_the_fields_are_known() -> None:
     assert not older.fields.keep_alive
     with pytest.raises(Refusal):
         parse_request(b"GET /a HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", first.fields)
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed_on"),
+    [
+        (b"Transfer-Encoding:\tchunked", b"Transfer-Encoding: chunked"),
+        (b"Transfer-Encoding: Chunked \t", b"Transfer-Encoding: chunked"),
+        (b"transfer-encoding:chunked", b"Transfer-Encoding: chunked"),
+        (b"Content-Length:\t 0004 ", b"Content-Length: 4"),
+        (b"Content-Length:4", b"Content-Length: 4"),
+    ],
+)
+def test_framing_is_passed_on_in_the_one_way_that_nobody_misreads(sent: bytes, passed_on: bytes) -> None:
+    fields = parse_request(b"POST / HTTP/1.1\r\nHost: x\r\n" + sent + b"\r\nA: b\r\n\r\n").fields
+    assert fields.lines == b"\r\nHost: x\r\nA: b\r\n" + passed_on + b"\r\n"
+    answer = parse_answer(b"HTTP/1.1 200 OK\r\nA: b\r\n" + sent + b"\r\n\r\n", b"GET")
+    assert sent not in answer.lines or b": 4" in sent
+    assert (answer.length == 4 and b"\r\nContent-Length: 4\r\n" in answer.lines) or answer.length == CHUNKED_LENGTH
