@@ -6,10 +6,13 @@ deltas from one generation to the next.
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from rookery import VERSION
 from rookery.model import (
     FileContent,
@@ -41,7 +44,37 @@ from rookery_manager.store import Store
 log = logging.getLogger("rookery.manager")
 
 HELLO_S = 10.0
+WRITE_S = 30.0  # an agent that reads nothing for so long is ended; it connects anew
+LONGEST_NAME = 253  # characters of a node's id and hostname, as of a DNS name
 Context = grpc.aio.ServicerContext[dispatch_pb2.AgentMessage, dispatch_pb2.ManagerMessage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hello:
+    node_id: NodeId
+    info: NodeInfo
+    replicas: tuple[ReplicaStatus, ...]
+
+
+def _hello(message: dispatch_pb2.AgentMessage | None) -> _Hello:
+    """What an agent says first. Raises WireError where it makes no sense: once recorded, every planner would meet it."""
+    if message is None or message.WhichOneof("kind") != "hello" or not message.hello.node_id:
+        raise WireError("an agent begins with its hello, and its hello with its node id")
+    info = decode(NodeInfo, message.hello.info)
+    for what, name in (("node_id", message.hello.node_id), ("info.hostname", info.hostname)):
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or "/" in name or " " in name:
+            raise WireError(f"hello.{what}: must be 1 to {LONGEST_NAME} printable characters without a space or a slash")
+    amounts = (info.capacity.cpus, info.capacity.memory_bytes, info.capacity.pids)
+    if not all(math.isfinite(amount) and amount >= 0 for amount in amounts):
+        raise WireError("hello.info.capacity: must be finite and not less than 0")
+    replicas = tuple(decode(ReplicaStatus, status) for status in message.hello.replicas)
+    return _Hello(node_id=NodeId(message.hello.node_id), info=info, replicas=replicas)
+
+
+async def _send(context: Context, message: dispatch_pb2.ManagerMessage) -> None:
+    """Raises TimeoutError where the agent does not read."""
+    async with asyncio.timeout(WRITE_S):
+        await context.write(message)
 
 
 class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
@@ -71,37 +104,43 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
     async def SendLogs(
         self,
         request_iterator: AsyncIterator[dispatch_pb2.LogUpload],
-        context: "grpc.aio.ServicerContext[dispatch_pb2.LogUpload, dispatch_pb2.LogUploadResult]",  # noqa: ARG002
+        context: "grpc.aio.ServicerContext[dispatch_pb2.LogUpload, dispatch_pb2.LogUploadResult]",
     ) -> dispatch_pb2.LogUploadResult:
-        await self._logs.receive(request_iterator)
+        try:
+            await self._logs.receive(request_iterator)
+        except DecodeError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         return dispatch_pb2.LogUploadResult()
 
     async def Connect(  # type: ignore[override]  # grpc.aio takes this form of a stream too: writing by the context
         self, request_iterator: AsyncIterator[dispatch_pb2.AgentMessage], context: Context
     ) -> None:
         try:
-            session = await self._greet(request_iterator, context)
-        except (WireError, TimeoutError) as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error) or f"no hello within {HELLO_S:.0f} s")
+            async with asyncio.timeout(HELLO_S):
+                hello = _hello(await anext(aiter(request_iterator), None))
+            session = await self._greet(hello, context)
+        except (WireError, DecodeError, TimeoutError) as error:
+            why = str(error) or f"no hello within {HELLO_S:.0f} s"
+            log.warning("an agent at %s is refused: %s", context.peer(), why)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
         try:
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(self._read(session, request_iterator))
                 await self._write(session, context)
                 reading.cancel()
-        except* WireError as errors:
+        except* (WireError, DecodeError) as errors:
+            log.warning("node %s says what is not understood: %s", session.info.hostname, errors.exceptions[0])
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(errors.exceptions[0]))
+        except* TimeoutError:
+            session.end("it does not read what it is sent")
         finally:
             self._sessions.close(session)
             log.info("node %s is no longer connected", session.info.hostname)
         if session.ended:
             await context.abort(grpc.StatusCode.UNAVAILABLE, session.ended)
 
-    async def _greet(self, messages: AsyncIterator[dispatch_pb2.AgentMessage], context: Context) -> Session:
-        async with asyncio.timeout(HELLO_S):
-            first = await anext(aiter(messages), None)
-        if first is None or first.WhichOneof("kind") != "hello" or not first.hello.node_id:
-            raise WireError("an agent begins with its hello, and its hello with its node id")
-        node_id, info = NodeId(first.hello.node_id), decode(NodeInfo, first.hello.info)
+    async def _greet(self, hello: "_Hello", context: Context) -> Session:
+        node_id, info = hello.node_id, hello.info
         twin = next((n for n in self._state.nodes.values() if n.name == info.hostname and n.id != node_id), None)
         if twin is not None and twin.state is NodeState.READY and self._sessions.get(twin.id):
             await context.abort(
@@ -113,9 +152,7 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         session = self._sessions.open(node_id, info)
         self._watch_lease(node_id)
         log.info("node %s is connected (%s)", info.hostname, node_id)
-        self._statuses.put(node_id, [decode(ReplicaStatus, status) for status in first.hello.replicas])
-        welcome = dispatch_pb2.Welcome(heartbeat_s=self._heartbeat_s, lease_s=self._leases.lease_s, manager_version=VERSION)
-        await context.write(dispatch_pb2.ManagerMessage(welcome=welcome))
+        self._statuses.put(node_id, hello.replicas)
         return session
 
     async def _change_node(self, node_id: NodeId, plan: Callable[[Node | None], Plan]) -> None:
@@ -166,18 +203,20 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
     # ---- to the agent
 
     async def _write(self, session: Session, context: Context) -> None:
-        await context.write(await self._whole_set(session))
+        welcome = dispatch_pb2.Welcome(heartbeat_s=self._heartbeat_s, lease_s=self._leases.lease_s, manager_version=VERSION)
+        await _send(context, dispatch_pb2.ManagerMessage(welcome=welcome))
+        await _send(context, await self._whole_set(session))
         while True:
             while session.outbox:
-                await context.write(session.outbox.popleft())
+                await _send(context, session.outbox.popleft())
             if session.ended or session.over:
                 return
             delta = await self._delta(session)
             if delta is not None:
-                await context.write(delta)
+                await _send(context, delta)
             if session.leaving and not session.held and not session.farewell_sent:
                 farewell = dispatch_pb2.Farewell(why="nothing is left on it")
-                await context.write(dispatch_pb2.ManagerMessage(farewell=farewell))
+                await _send(context, dispatch_pb2.ManagerMessage(farewell=farewell))
                 session.farewell_sent = True
             await session.wake.wait()
             session.wake.clear()

@@ -18,11 +18,12 @@ from rookery_manager import api
 from rookery_manager.actor import Actor
 from rookery_manager.clock import Clock, steady_clock
 from rookery_manager.dispatch import DispatchService
+from rookery_manager.following import RoutingService
 from rookery_manager.leases import Leases
 from rookery_manager.logs import LogHub
 from rookery_manager.loops import DirtyKeys
 from rookery_manager.reconcilers import Nodes, Placement, Services
-from rookery_manager.routing import RoutePlane, RoutingService
+from rookery_manager.routing import RoutePlane
 from rookery_manager.sessions import Sessions
 from rookery_manager.state import State
 from rookery_manager.statuses import Statuses

@@ -6,12 +6,9 @@ grows, also over restarts of the manager.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, MutableSequence, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, MutableSequence, Sequence
+from dataclasses import dataclass, field
 
-import grpc
-import grpc.aio
-from rookery import VERSION
 from rookery.model import (
     EndpointStats,
     ListenerError,
@@ -29,8 +26,6 @@ from rookery.model import (
     ServiceKey,
 )
 from rookery.model.ids import service_key
-from rookery.v1 import routing_pb2, routing_pb2_grpc
-from rookery.wire import WireError, decode, encode
 
 from rookery_manager.clock import Clock
 from rookery_manager.planners.routes import replica_ids, routes_of
@@ -39,7 +34,7 @@ from rookery_manager.state import State
 
 log = logging.getLogger("rookery.manager")
 
-REPORT_S = 1.0
+FORGET_S = 3600.0  # a proxy that is away for so long is no longer listed
 MOST_UNSENT = 256  # changes of the table that a slow proxy may lag behind before it is sent the whole table
 
 
@@ -65,6 +60,7 @@ class Follower:
     endpoints: tuple[EndpointStats, ...] = ()
     routes: tuple[RouteStats, ...] = ()
     deltas: "asyncio.Queue[Delta | None]" = field(default_factory=lambda: asyncio.Queue(MOST_UNSENT))
+    ended: str = ""  # why the manager ends its stream
 
 
 class RoutePlane:
@@ -155,7 +151,8 @@ class RoutePlane:
             self.version = self._state.revision
             delta = Delta(before=before, after=self.version, puts=tuple(puts), removes=tuple(removes))
             for follower in self.followers.values():
-                _send(follower, delta)
+                if follower.connected:
+                    _send(follower, delta)
         for key in {key for key in self._draining.values() if key in dirty}:
             self._on_progress(key)
 
@@ -176,7 +173,8 @@ class RoutePlane:
         gone, come = replica_ids(old) - replica_ids(new), replica_ids(new) - replica_ids(old)
         for replica_id in map(ReplicaId, gone):
             self._routed.pop(replica_id, None)
-            self._left_at[replica_id] = self._state.revision
+            if replica_id in self._state.replicas:
+                self._left_at[replica_id] = self._state.revision
         for replica_id in map(ReplicaId, come):
             self._routed[replica_id] = self._state.revision
 
@@ -209,8 +207,12 @@ class RoutePlane:
         previous = self.followers.get(info.id)
         if previous is not None and previous.connected:
             log.warning("proxy %s connected anew: its older stream is ended", info.id)
-            previous.deltas = asyncio.Queue(1)
-        follower = Follower(info=info, seen_at=self._clock())
+            previous.ended = "the proxy connected anew"
+            _send(previous, None)
+        now = self._clock()
+        for gone in [f for f in self.followers.values() if not f.connected and f.seen_at + FORGET_S < now]:
+            del self.followers[gone.info.id]
+        follower = Follower(info=info, seen_at=now)
         self.followers[info.id] = follower
         return follower
 
@@ -223,7 +225,8 @@ class RoutePlane:
 
     def acknowledge(self, follower: Follower, version: int, errors: tuple[ListenerError, ...]) -> None:
         follower.seen_at = self._clock()
-        follower.acked_version = max(version, follower.acked_version)
+        if version <= self.version:
+            follower.acked_version = max(version, follower.acked_version)
         if errors != follower.listener_errors:
             for error in errors:
                 log.warning("proxy %s does not listen on port %d: %s", follower.info.id, error.port, error.why)
@@ -234,12 +237,12 @@ class RoutePlane:
         self, follower: Follower, version: int, endpoints: tuple[EndpointStats, ...], routes: tuple[RouteStats, ...]
     ) -> None:
         follower.seen_at = self._clock()
-        follower.report_version = version
+        follower.report_version = version if version <= self.version else 0
         follower.endpoints = endpoints
         follower.routes = routes
         in_flight: dict[ReplicaId, int] = {}
         for stats in endpoints:
-            in_flight[stats.replica_id] = in_flight.get(stats.replica_id, 0) + stats.in_flight
+            in_flight[stats.replica_id] = in_flight.get(stats.replica_id, 0) + max(0, stats.in_flight)
         follower.in_flight = in_flight
         self._progress()
 
@@ -248,82 +251,10 @@ class RoutePlane:
             self._on_progress(key)
 
 
-def _send(follower: Follower, delta: Delta) -> None:
-    """Queues a change; a proxy that lags too far behind is sent the whole table instead (None)."""
+def _send(follower: Follower, delta: Delta | None) -> None:
+    """Queues a change; a proxy that lags too far behind is sent the whole table instead (None, which also wakes its stream)."""
     try:
         follower.deltas.put_nowait(delta)
     except asyncio.QueueFull:
         follower.deltas = asyncio.Queue(MOST_UNSENT)
         follower.deltas.put_nowait(None)
-
-
-class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
-    def __init__(self, plane: RoutePlane, *, lease_s: float) -> None:
-        self._plane = plane
-        self._lease_s = lease_s
-
-    async def Follow(  # type: ignore[override]  # grpc.aio takes this form of a stream too: writing by the context
-        self,
-        request_iterator: AsyncIterator[routing_pb2.ProxyMessage],
-        context: "grpc.aio.ServicerContext[routing_pb2.ProxyMessage, routing_pb2.RoutingMessage]",
-    ) -> None:
-        first = await anext(request_iterator, None)
-        if first is None or first.WhichOneof("kind") != "hello":
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a proxy begins with its hello")
-            return
-        info = decode(ProxyInfo, first.hello.info)
-        if not info.id:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "hello.info.id: a proxy needs an id")
-        follower = self._plane.connect(info)
-        log.info("proxy %s follows the routes from %s", info.id, info.hostname or context.peer())
-        try:
-            async with asyncio.TaskGroup() as group:
-                sending = group.create_task(self._send(follower, context))
-                async for message in request_iterator:
-                    self._take(follower, message)
-                sending.cancel()
-        except* WireError as errors:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(errors.exceptions[0]))
-        finally:
-            self._plane.disconnect(follower)
-
-    async def _send(
-        self,
-        follower: Follower,
-        context: "grpc.aio.ServicerContext[routing_pb2.ProxyMessage, routing_pb2.RoutingMessage]",
-    ) -> None:
-        welcome = routing_pb2.RoutingWelcome(report_s=REPORT_S, lease_s=self._lease_s, manager_version=VERSION)
-        await context.write(routing_pb2.RoutingMessage(welcome=welcome))
-        table = self._plane.table()
-        await context.write(routing_pb2.RoutingMessage(table=encode(table)))
-        sent = table.version
-        while True:
-            delta = await follower.deltas.get()
-            if delta is None or delta.before > sent:
-                table = self._plane.table()
-                await context.write(routing_pb2.RoutingMessage(table=encode(table)))
-                sent = table.version
-            elif delta.after > sent:
-                message = routing_pb2.RouteDelta(
-                    from_version=sent,
-                    to_version=delta.after,
-                    puts=[encode(route) for route in delta.puts],
-                    removes=list(delta.removes),
-                )
-                await context.write(routing_pb2.RoutingMessage(delta=message))
-                sent = delta.after
-
-    def _take(self, follower: Follower, message: routing_pb2.ProxyMessage) -> None:
-        match message.WhichOneof("kind"):
-            case "acknowledge":
-                errors = tuple(decode(ListenerError, error) for error in message.acknowledge.listener_errors)
-                self._plane.acknowledge(follower, message.acknowledge.version, errors)
-            case "report":
-                report = message.report
-                endpoints = tuple(decode(EndpointStats, stats) for stats in report.endpoints)
-                routes = tuple(decode(RouteStats, stats) for stats in report.routes)
-                self._plane.report(follower, report.version, endpoints, routes)
-            case "hello":
-                follower.info = replace(decode(ProxyInfo, message.hello.info), id=follower.info.id)
-            case _:
-                return

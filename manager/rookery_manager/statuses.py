@@ -1,6 +1,7 @@
 """What agents saw of their replicas, on its way into the records: many statuses of many agents in one commit.
 
-Only the latest status of a replica waits, so what waits is bounded by the number of replicas.
+Only the latest status of a replica waits, and none of a replica that is not the agent's, so what waits is bounded by the number
+of replicas.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ class Statuses:
 
     def put(self, node_id: NodeId, statuses: Iterable[ReplicaStatus]) -> None:
         for status in statuses:
+            replica = self._state.replicas.get(status.replica_id)
+            if replica is None or replica.node_id != node_id:
+                continue
             self._waiting.pop(status.replica_id, None)
             self._waiting[status.replica_id] = (node_id, status)
         self._changed.set()

@@ -42,7 +42,7 @@ def observed(replica: Replica, status: ReplicaStatus, now: float) -> Replica:
         ready_at=(replica.ready_at if replica.ready else now) if ready else 0.0,
         why=replica.why if own or ended_as_wanted else status.why or replica.why,
         changed_at=now if moves else replica.changed_at,
-        endpoints=status.endpoints or replica.endpoints,
+        endpoints=tuple(replace(e, replica_id=replica.id) for e in status.endpoints) or replica.endpoints,
         restarts=max(status.restarts, replica.restarts),
         exit_code=status.exit_code,
         container_id=status.container_id or replica.container_id,

@@ -1,0 +1,126 @@
+"""RoutingService: the proxies' streams. Routes go out, acknowledged versions and figures come in.
+
+Invariant: what a proxy is sent is the table at a version, first whole, then as deltas from one version to the next.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from rookery import VERSION
+from rookery.model import EndpointStats, ListenerError, ProxyInfo, RouteStats
+from rookery.v1 import routing_pb2, routing_pb2_grpc
+from rookery.wire import WireError, decode, encode
+
+from rookery_manager.routing import Follower, RoutePlane
+
+log = logging.getLogger("rookery.manager")
+
+REPORT_S = 1.0
+HELLO_S = 10.0
+WRITE_S = 30.0  # a proxy that reads nothing for so long is ended; it connects anew
+LONGEST_ID = 253
+
+Context = grpc.aio.ServicerContext[routing_pb2.ProxyMessage, routing_pb2.RoutingMessage]
+
+
+def _hello(message: routing_pb2.ProxyMessage | None) -> ProxyInfo:
+    """What a proxy says first. Raises WireError where it makes no sense."""
+    if message is None or message.WhichOneof("kind") != "hello":
+        raise WireError("a proxy begins with its hello")
+    info = decode(ProxyInfo, message.hello.info)
+    if not 0 < len(info.id) <= LONGEST_ID or not info.id.isprintable():
+        raise WireError(f"hello.info.id: a proxy needs an id, of 1 to {LONGEST_ID} printable characters")
+    return info
+
+
+async def _write(context: Context, message: routing_pb2.RoutingMessage) -> None:
+    """Raises TimeoutError where the proxy does not read."""
+    async with asyncio.timeout(WRITE_S):
+        await context.write(message)
+
+
+class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
+    def __init__(self, plane: RoutePlane, *, lease_s: float) -> None:
+        self._plane = plane
+        self._lease_s = lease_s
+
+    async def Follow(  # type: ignore[override]  # grpc.aio takes this form of a stream too: writing by the context
+        self,
+        request_iterator: AsyncIterator[routing_pb2.ProxyMessage],
+        context: Context,
+    ) -> None:
+        try:
+            async with asyncio.timeout(HELLO_S):
+                info = _hello(await anext(aiter(request_iterator), None))
+        except (WireError, DecodeError, TimeoutError) as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error) or f"no hello within {HELLO_S:.0f} s")
+        follower = self._plane.connect(info)
+        log.info("proxy %s follows the routes from %s", info.id, info.hostname or context.peer())
+        try:
+            async with asyncio.TaskGroup() as group:
+                sending = group.create_task(self._send(follower, context))
+                reading = group.create_task(self._read(follower, request_iterator))
+                await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
+                sending.cancel()
+                reading.cancel()
+        except* (WireError, DecodeError) as errors:
+            log.warning("proxy %s says what is not understood: %s", info.id, errors.exceptions[0])
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(errors.exceptions[0]))
+        except* TimeoutError:
+            follower.ended = "it does not read what it is sent"
+        finally:
+            self._plane.disconnect(follower)
+        if follower.ended:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, follower.ended)
+
+    async def _read(self, follower: Follower, messages: AsyncIterator[routing_pb2.ProxyMessage]) -> None:
+        async for message in messages:
+            self._take(follower, message)
+
+    async def _send(
+        self,
+        follower: Follower,
+        context: Context,
+    ) -> None:
+        welcome = routing_pb2.RoutingWelcome(report_s=REPORT_S, lease_s=self._lease_s, manager_version=VERSION)
+        await _write(context, routing_pb2.RoutingMessage(welcome=welcome))
+        table = self._plane.table()
+        await _write(context, routing_pb2.RoutingMessage(table=encode(table)))
+        sent = table.version
+        while True:
+            delta = await follower.deltas.get()
+            if follower.ended:
+                return
+            if delta is None or delta.before > sent:
+                table = self._plane.table()
+                await _write(context, routing_pb2.RoutingMessage(table=encode(table)))
+                sent = table.version
+            elif delta.after > sent:
+                message = routing_pb2.RouteDelta(
+                    from_version=sent,
+                    to_version=delta.after,
+                    puts=[encode(route) for route in delta.puts],
+                    removes=list(delta.removes),
+                )
+                await _write(context, routing_pb2.RoutingMessage(delta=message))
+                sent = delta.after
+
+    def _take(self, follower: Follower, message: routing_pb2.ProxyMessage) -> None:
+        match message.WhichOneof("kind"):
+            case "acknowledge":
+                errors = tuple(decode(ListenerError, error) for error in message.acknowledge.listener_errors)
+                self._plane.acknowledge(follower, message.acknowledge.version, errors)
+            case "report":
+                report = message.report
+                endpoints = tuple(decode(EndpointStats, stats) for stats in report.endpoints)
+                routes = tuple(decode(RouteStats, stats) for stats in report.routes)
+                self._plane.report(follower, report.version, endpoints, routes)
+            case "hello":
+                follower.info = replace(decode(ProxyInfo, message.hello.info), id=follower.info.id)
+            case _:
+                return
