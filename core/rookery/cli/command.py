@@ -43,7 +43,9 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.
     """A click command that takes the global options too."""
 
     def make(function: Callable[..., Any]) -> click.Command:
-        return click.command(name, cls=click.Command, context_settings=CONTEXT_SETTINGS, **settings)(global_options(function))
+        made = click.command(name, cls=click.Command, context_settings=CONTEXT_SETTINGS, **settings)(global_options(function))
+        made.params.sort(key=lambda param: param.name in ("manager", "no_color"))  # its own come first in its help
+        return made
 
     return make
 

@@ -54,13 +54,18 @@ async def _changes(client: AsyncClient, app: str) -> AsyncIterator[Callable[[flo
     """Gives a function that returns when something changed since it last returned, or after that many seconds."""
     changed = asyncio.Event()
     broken = asyncio.Event()
+    try:  # from before the first look on: what happens until the watch is there must wake it too
+        revision = (await client.get_cluster()).revision
+    except (Unreachable, TimedOut):
+        revision = 0
 
     async def follow() -> None:
         try:
-            async for _ in client.watch(app, reconnect=True):
+            async for _ in client.watch(app, after_revision=revision, reconnect=True):
                 changed.set()
         except ClientError:
             broken.set()
+            changed.set()
 
     async def next_change(within_s: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -26,8 +26,8 @@ def node() -> None:
 @click.argument("name", metavar="NODE", shell_complete=complete_node)
 @click.option("--detach", "-d", is_flag=True, help="Do not wait until it is empty.")
 @click.option("--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds to wait.")
-@global_options
 @json_option
+@global_options
 @pass_session
 def drain(session: Session, name: str, detach: bool, timeout: float, as_json: bool) -> None:
     """Move all replicas off NODE and give it no new ones, until 'rookery node activate'."""
@@ -67,8 +67,8 @@ def _why(replicas: list[Replica]) -> str:
 
 @node.command("activate")
 @click.argument("name", metavar="NODE", shell_complete=complete_node)
-@global_options
 @json_option
+@global_options
 @pass_session
 def activate(session: Session, name: str, as_json: bool) -> None:
     """Let NODE have replicas again."""
@@ -83,8 +83,8 @@ def activate(session: Session, name: str, as_json: bool) -> None:
 @node.command("label")
 @click.argument("name", metavar="NODE", shell_complete=complete_node)
 @click.argument("changes", metavar="[KEY=VALUE|KEY-]...", nargs=-1)
-@global_options
 @json_option
+@global_options
 @pass_session
 def label(session: Session, name: str, changes: tuple[str, ...], as_json: bool) -> None:
     """Set labels of NODE (KEY=VALUE) and remove them (KEY-); without any, show what it has."""
@@ -112,8 +112,8 @@ def _parse_labels(changes: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
 
 @node.command("inspect")
 @click.argument("name", metavar="NODE", shell_complete=complete_node)
-@global_options
 @json_option
+@global_options
 @pass_session
 def inspect(session: Session, name: str, as_json: bool) -> None:
     """Show everything about NODE."""
