@@ -26,6 +26,7 @@ from rookery_manager.planners.actions import (
     Observe,
     Refuse,
     SetNode,
+    SetRollout,
     Stop,
 )
 from rookery_manager.planners.observe import observed
@@ -167,6 +168,11 @@ class Actor:
                     writes[key] = Delete(key=key)
             case ForgetService():
                 self._forget_service(action, draft)
+            case SetRollout():
+                service = action.service
+                rollout = service.rollout and replace(service.rollout, state=action.state, why=action.why, changed_at=now)
+                put(replace(service, revision=action.revision, rollout=rollout, why=action.why, changed_at=now), action.why)
+                told.append(f"{action.state} {service.key}: {action.why}")
             case SetNode():
                 node = self._node(action, now)
                 put(node, f"{node.state}: {action.why}")

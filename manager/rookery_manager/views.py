@@ -77,7 +77,7 @@ def service_view(state: State, key: ServiceKey, plane: RoutePlane) -> ServiceVie
     if service is None or wanted is None:
         return None
     replicas = tuple(state.replicas_of(key).values())
-    numbers = {replica.revision for replica in replicas}
+    numbers = {replica.revision for replica in replicas} | ({service.rollout.before} if service.rollout else set())
     found = (state.revision_of(key, number) for number in numbers)
     specs = {revision.number: revision.spec for revision in found if revision is not None}
     draining = ((r.id, plane.undrained(r)) for r in replicas if r.state is ReplicaState.DRAINING)

@@ -17,7 +17,7 @@ BOTH = (RuntimeKind.DOCKER, RuntimeKind.PROCESS)
 class FakeAgent:
     """Entered, it is connected and has its assignments.
 
-    `paused` keeps it connected but silent; `refuses` keeps replicas from getting ready.
+    `paused` keeps it connected but silent; `refuses` keeps replicas from getting ready; those of the image `crashing` crash.
     """
 
     def __init__(self, address: str, name: str, *, heartbeat_s: float = 0.1) -> None:
@@ -31,6 +31,7 @@ class FakeAgent:
         self.farewell = ""
         self.paused = False
         self.refuses = False
+        self.crashing = ""
         self.out: asyncio.Queue[dispatch_pb2.AgentMessage] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -112,7 +113,8 @@ class FakeAgent:
                 self.report(ReplicaStatus(replica_id=assignment.replica_id, state=ReplicaState.STOPPED, exit_code=143))
             else:
                 endpoint = Endpoint(replica_id=assignment.replica_id, address="127.0.0.1", port=30000, target=80)
-                ready = not self.refuses
+                crashes = assignment.spec.container.image == self.crashing
+                ready = not self.refuses and not crashes
                 self.report(
                     ReplicaStatus(
                         replica_id=assignment.replica_id,

@@ -7,7 +7,7 @@ import pytest
 from fake_agent import FakeAgent
 from fake_proxy import FakeProxy
 from rookery.model import Availability, ContainerSpec, Desired, Port, Replicated, ServiceSpec, UpdateConfig
-from rookery.v1 import control_pb2
+from rookery.v1 import control_pb2, types_pb2
 from rookery.wire import message_class
 from whole_manager import PATIENCE_S, Manager, manager, until
 
@@ -112,6 +112,30 @@ def test_an_update_replaces_all_and_never_has_fewer_endpoints_than_wanted(tmp_pa
             await until(done)
             assert fewest == 4
             assert not proxy.endpoints("shop/web:8080") & before
+
+    asyncio.run(scene())
+
+
+def test_a_bad_update_rolls_itself_back_and_takes_no_endpoint_away(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with manager(tmp_path) as m, FakeAgent(m.address, "n1") as a, FakeProxy(m.address) as proxy:
+            await m.deploy(web())
+            await until(lambda: len(proxy.endpoints("shop/web:8080")) == 4)
+            before = proxy.endpoints("shop/web:8080")
+            a.crashing = "web:2"
+            await m.deploy(web("web:2"))
+
+            async def rolled_back() -> bool:
+                assert proxy.endpoints("shop/web:8080") == before
+                rollout = (await m.status("web")).service.rollout
+                return rollout.state == types_pb2.ROLLOUT_STATE_ROLLED_BACK
+
+            await until(rolled_back)
+            status = await m.status("web")
+            assert status.service.revision == 1
+            assert status.converged
+            assert "revision 2 is rolled back to 1" in status.service.rollout.why
+            assert "exited with status 1" in status.service.rollout.why
 
     asyncio.run(scene())
 

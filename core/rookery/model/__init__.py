@@ -4,7 +4,7 @@ Invariant: a value never changes. Durations end in `_s` (seconds), instants in `
 `_bytes`. A choice between kinds of a thing is a union of small classes.
 """
 
-from rookery.model.app import App, AppSpec, FileContent, Revision, Service
+from rookery.model.app import App, AppSpec, FileContent, Revision, Rollout, RolloutState, Service
 from rookery.model.assignment import Assignment, ReplicaStatus
 from rookery.model.container import (
     Argv,
@@ -100,7 +100,8 @@ __all__ = [
     "Node", "NodeCondition", "NodeDetail", "NodeId", "NodeInfo", "NodeState", "NodeStats", "NodeVerdict", "OnDisconnect",
     "Placement", "PlannedReplica", "Port", "PortMode", "PortProtocol", "Probe", "ProbeTiming", "Proxy", "ProxyInfo", "PullPolicy",
     "Replica", "ReplicaDetail", "ReplicaId", "ReplicaState", "ReplicaStats", "ReplicaStatus", "Replicated", "ReplicatedJob",
-    "Resources", "RestartCondition", "RestartPolicy", "Revision", "Route", "RouteId", "RouteStats", "RouteTable", "RuntimeKind",
+    "Resources", "RestartCondition", "RestartPolicy", "Revision", "Rollout", "RolloutState",
+    "Route", "RouteId", "RouteStats", "RouteTable", "RuntimeKind",
     "Score", "Service", "ServiceChange", "ServiceDetail", "ServiceKey", "ServiceName", "ServiceSpec", "ServiceStatus",
     "TRANSITIONS", "TcpProbe", "TmpfsMount", "Transition", "Ulimit", "UpdateConfig", "UpdateOrder", "VolumeMount", "can_move",
     "is_ended", "target_ports",

@@ -1,6 +1,7 @@
 """Apps, and the records of what is wanted of their services."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from rookery.model.container import FileKind
 from rookery.model.ids import ServiceKey, service_key
@@ -38,9 +39,29 @@ class App:
     removing: bool = False
 
 
+class RolloutState(StrEnum):
+    ROLLING = "rolling"
+    DONE = "done"
+    PAUSED = "paused"  # too many new replicas failed, and the spec asks for a pause
+    ROLLING_BACK = "rolling-back"
+    ROLLED_BACK = "rolled-back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """The move of a service from revision `before` to `after`; `why` and `changed_at` are of the latest change of its state."""
+
+    before: int
+    after: int
+    state: RolloutState = RolloutState.ROLLING
+    started_at: float = 0.0
+    changed_at: float = 0.0
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A service as wanted now. `replicas` has no meaning for a global one."""
+    """A service as wanted now. `replicas` has no meaning for a global one; `rollout` is the latest, if there ever was one."""
 
     app: str
     name: str
@@ -50,6 +71,7 @@ class Service:
     changed_at: float = 0.0
     removing: bool = False
     why: str = ""
+    rollout: Rollout | None = None
 
     @property
     def key(self) -> ServiceKey:

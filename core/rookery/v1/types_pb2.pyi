@@ -207,6 +207,31 @@ RUNTIME_KIND_DOCKER: RuntimeKind.ValueType  # 1
 RUNTIME_KIND_PROCESS: RuntimeKind.ValueType  # 2
 Global___RuntimeKind: _TypeAlias = RuntimeKind  # noqa: Y015
 
+class _RolloutState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RolloutStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RolloutState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLLOUT_STATE_UNSPECIFIED: _RolloutState.ValueType  # 0
+    ROLLOUT_STATE_ROLLING: _RolloutState.ValueType  # 1
+    ROLLOUT_STATE_DONE: _RolloutState.ValueType  # 2
+    ROLLOUT_STATE_PAUSED: _RolloutState.ValueType  # 3
+    """too many new replicas failed, and the spec asks for a pause"""
+    ROLLOUT_STATE_ROLLING_BACK: _RolloutState.ValueType  # 4
+    ROLLOUT_STATE_ROLLED_BACK: _RolloutState.ValueType  # 5
+
+class RolloutState(_RolloutState, metaclass=_RolloutStateEnumTypeWrapper): ...
+
+ROLLOUT_STATE_UNSPECIFIED: RolloutState.ValueType  # 0
+ROLLOUT_STATE_ROLLING: RolloutState.ValueType  # 1
+ROLLOUT_STATE_DONE: RolloutState.ValueType  # 2
+ROLLOUT_STATE_PAUSED: RolloutState.ValueType  # 3
+"""too many new replicas failed, and the spec asks for a pause"""
+ROLLOUT_STATE_ROLLING_BACK: RolloutState.ValueType  # 4
+ROLLOUT_STATE_ROLLED_BACK: RolloutState.ValueType  # 5
+Global___RolloutState: _TypeAlias = RolloutState  # noqa: Y015
+
 class _ReplicaState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1785,6 +1810,7 @@ class Service(_message.Message):
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     REMOVING_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     name: _builtins.str
     revision: _builtins.int
@@ -1796,6 +1822,10 @@ class Service(_message.Message):
     removing: _builtins.bool
     why: _builtins.str
     """of the latest change"""
+    @_builtins.property
+    def rollout(self) -> Global___Rollout:
+        """the latest one; absent when there was none"""
+
     def __init__(
         self,
         *,
@@ -1807,16 +1837,56 @@ class Service(_message.Message):
         changed_at: _builtins.float = ...,
         removing: _builtins.bool = ...,
         why: _builtins.str = ...,
+        rollout: Global___Rollout | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "replicas", b"replicas"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "replicas", b"replicas", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "app", b"app", "changed_at", b"changed_at", "created_at", b"created_at", "name", b"name", "removing", b"removing", "replicas", b"replicas", "revision", b"revision", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "app", b"app", "changed_at", b"changed_at", "created_at", b"created_at", "name", b"name", "removing", b"removing", "replicas", b"replicas", "revision", b"revision", "rollout", b"rollout", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
     _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
 
 Global___Service: _TypeAlias = Service  # noqa: Y015
+
+@_typing.final
+class Rollout(_message.Message):
+    """The move of a service from one revision to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    before: _builtins.int
+    """the revision to return to"""
+    after: _builtins.int
+    state: Global___RolloutState.ValueType
+    started_at: _builtins.float
+    changed_at: _builtins.float
+    """of the latest change of its state"""
+    why: _builtins.str
+    """of the latest change of its state"""
+    def __init__(
+        self,
+        *,
+        before: _builtins.int = ...,
+        after: _builtins.int = ...,
+        state: Global___RolloutState.ValueType = ...,
+        started_at: _builtins.float = ...,
+        changed_at: _builtins.float = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changed_at", b"changed_at", "started_at", b"started_at", "state", b"state", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
 
 @_typing.final
 class Revision(_message.Message):

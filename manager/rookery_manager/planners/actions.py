@@ -5,7 +5,7 @@ The sentence is the same in the log, in `rookery events`, in `rookery explain` a
 
 from dataclasses import dataclass
 
-from rookery.model import Node, NodeCondition, NodeId, NodeInfo, NodeState, Replica, ReplicaStatus, Service
+from rookery.model import Node, NodeCondition, NodeId, NodeInfo, NodeState, Replica, ReplicaStatus, RolloutState, Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,16 @@ class ForgetService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetRollout:
+    """A service's rollout goes into another state; `revision` is the one that is wanted from now on."""
+
+    service: Service
+    state: RolloutState
+    revision: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetNode:
     """A node joins, changes what it is, or changes its state."""
 
@@ -105,7 +115,7 @@ class SetNode:
     conditions: tuple[NodeCondition, ...] | None = None
 
 
-Action = Create | Assign | Refuse | Drain | Stop | Adopt | Lose | Observe | Forget | ForgetService | SetNode
+Action = Create | Assign | Refuse | Drain | Stop | Adopt | Lose | Observe | Forget | ForgetService | SetRollout | SetNode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ from rookery.model import (
     Replicated,
     ReplicatedJob,
     Revision,
+    Rollout,
+    RolloutState,
     Service,
     ServiceChange,
     ServiceSpec,
@@ -135,9 +137,22 @@ def _plan_service(
         created_at=service.created_at if service and not service.removing else now,
         changed_at=now,
         why=why,
+        rollout=_rollout(service, kind, number, now),
     )
     writes.append(Write(record=record, why=why))
     return writes, dataclasses.replace(change, revision=number)
+
+
+def _rollout(service: Service | None, kind: ChangeKind, number: int, now: float) -> Rollout | None:
+    """The rollout that an update begins. One that was not done leaves the revision that it would have returned to."""
+    if service is None or kind is ChangeKind.CREATE:
+        return None
+    latest = service.rollout
+    if kind is not ChangeKind.UPDATE:
+        return latest
+    is_open = latest is not None and latest.state in (RolloutState.ROLLING, RolloutState.PAUSED)
+    before = latest.before if latest is not None and is_open else service.revision
+    return Rollout(before=before, after=number, started_at=now, changed_at=now)
 
 
 def _kind(service: Service | None, current: Revision | None, wanted: ServiceSpec, scaled: bool) -> ChangeKind:

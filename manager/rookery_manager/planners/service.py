@@ -19,6 +19,7 @@ from rookery.model import (
 )
 
 from rookery_manager.planners.actions import Action, Adopt, Create, Forget, ForgetService, Plan, earliest
+from rookery_manager.planners.rollout import is_paused, plan_rollout, settings
 from rookery_manager.planners.stop import finish_drains, retire
 from rookery_manager.planners.view import ServiceView, Slot, sort_into_slots
 
@@ -31,6 +32,9 @@ KEEP_ENDED = 3
 
 def plan_service(view: ServiceView, now: float) -> Plan:
     drains, wake_at = finish_drains(view, now)
+    rollout = plan_rollout(view, _places_wanted(view), now)
+    if rollout.actions:  # it may be another revision that is wanted from now on: the rest is planned for that one
+        return Plan(actions=(*drains, *rollout.actions))
     if view.service.removing:
         rest = _remove(view, now)
     elif isinstance(view.spec.mode, Global | GlobalJob):
@@ -39,9 +43,15 @@ def plan_service(view: ServiceView, now: float) -> Plan:
         rest = _plan_replicated(view, now)
     return Plan(
         actions=(*drains, *_adopt(view), *rest.actions, *_forget(view)),
-        wake_at=earliest(wake_at, rest.wake_at),
+        wake_at=earliest(wake_at, rollout.wake_at, rest.wake_at),
         waits_for=rest.waits_for,
     )
+
+
+def _places_wanted(view: ServiceView) -> int:
+    if isinstance(view.spec.mode, Global | GlobalJob):
+        return sum(not brief.refusal for brief in view.nodes.values())
+    return view.service.replicas
 
 
 def _remove(view: ServiceView, now: float) -> Plan:
@@ -90,8 +100,12 @@ def _plan_global(view: ServiceView, now: float) -> Plan:
 
 def _plan_places(view: ServiceView, places: Sequence[tuple[int, NodeId, Slot]], now: float) -> Plan:
     """Fills empty places, replaces replicas that must go (as many at once as the update settings allow), drops doubles."""
-    update = view.spec.update
-    budget = (update.parallelism or len(places)) - sum(_is_unsettled(view, slot, now) for _, _, slot in places)
+    update = settings(view)
+    budget = (
+        0
+        if is_paused(view)
+        else (update.parallelism or len(places)) - sum(_is_unsettled(view, slot, now) for _, _, slot in places)
+    )
     not_before = max((r.ready_at + update.delay_s for _, _, slot in places for r in _current(view, slot) if r.ready), default=0.0)
     held_until = not_before if update.delay_s and not_before > now else None
     actions: list[Action] = []
@@ -147,7 +161,7 @@ def _is_unsettled(view: ServiceView, slot: Slot, now: float) -> bool:
     if not current:
         return not slot.staying and not _is_done(view, slot)
     stale = len(current) < len(slot.staying)
-    settled = any(r.ready and r.ready_at + (view.spec.update.monitor_s if stale else 0.0) <= now for r in current)
+    settled = any(r.ready and r.ready_at + (settings(view).monitor_s if stale else 0.0) <= now for r in current)
     return not settled
 
 
@@ -176,7 +190,7 @@ def _is_leaving(view: ServiceView, replica: Replica) -> bool:
 
 
 def _goes_stop_first(view: ServiceView) -> bool:
-    return view.spec.update.order is UpdateOrder.STOP_FIRST
+    return settings(view).order is UpdateOrder.STOP_FIRST
 
 
 def _is_done(view: ServiceView, slot: Slot) -> bool:
