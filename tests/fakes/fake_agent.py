@@ -120,7 +120,8 @@ class FakeAgent:
                         replica_id=assignment.replica_id,
                         state=ReplicaState.RUNNING,
                         ready=ready,
-                        why="runs",
+                        why="exited with status 1" if crashes else "runs",
+                        restarts=int(crashes),
                         endpoints=(endpoint,),
                     )
                 )
