@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 def main() -> None:
     options = _parser().parse_args()
     configure_log("proxy", level=options.log_level)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the workers: two a connection
 
     async def serve(stop: asyncio.Event) -> None:
         await _serve(options, stop)

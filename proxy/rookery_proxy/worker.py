@@ -4,6 +4,7 @@ Runs one readiness loop and imports no gRPC. Invariant: it lives no longer than 
 """
 
 import argparse
+import contextlib
 import errno
 import gc
 import logging
@@ -30,12 +31,12 @@ log = logging.getLogger(__name__)
 class Acceptor:
     """Takes the connections of one listening socket."""
 
-    def __init__(self, context: Context, sock: socket.socket, listener: LiveListener) -> None:
+    def __init__(self, context: Context, sock: socket.socket, listener: LiveListener, spare: "Spare") -> None:
         self._context = context
+        self._spare = spare
         self.sock = sock
         self.listener = listener
         sock.setblocking(False)
-        self._spare = _spare_descriptor()
         context.loop.watch(sock, IN, self)
 
     def on_event(self, mask: int) -> None:  # noqa: ARG002
@@ -46,7 +47,7 @@ class Acceptor:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    self._refuse_one()
+                    self._spare.refuse_one(self.sock)
                     return
                 continue
             sock.setblocking(False)
@@ -61,16 +62,25 @@ class Acceptor:
         self.on_event(IN)
         self._context.loop.discard(self.sock)
 
-    def _refuse_one(self) -> None:
-        """With no descriptor left, what waits would wake the loop for ever: one is let in and closed at once."""
-        if self._spare is not None:
-            os.close(self._spare)
-            try:
-                self.sock.accept()[0].close()
-                log.warning("no file descriptors left: a connection was refused (raise the limit of open files)")
-            except OSError:
-                pass
-        self._spare = _spare_descriptor()
+
+class Spare:
+    """A descriptor kept for when there is none left: what waits would then wake the loop for ever."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._fd = _open_null()
+        self._said_at = float("-inf")
+
+    def refuse_one(self, listening: socket.socket) -> None:
+        """Lets one connection in and closes it at once."""
+        if self._fd is not None:
+            os.close(self._fd)
+            with contextlib.suppress(OSError):
+                listening.accept()[0].close()
+        self._fd = _open_null()
+        if self._loop.now - self._said_at > 10.0:
+            self._said_at = self._loop.now
+            log.error("no file descriptors left: new connections are refused; raise the limit of open files (ulimit -n)")
 
 
 class _Nobody:
@@ -92,6 +102,7 @@ class Worker:
         self._channel = channel
         self._context = Context(loop, limits)
         self._acceptors: dict[int, Acceptor] = {}
+        self._spare = Spare(loop)
         self._winding: list[LiveListener] = []  # ports that are gone, with connections left
         loop.watch(channel.sock, IN, self)
         loop.every(_SWEEP_S, self._sweep)
@@ -129,7 +140,7 @@ class Worker:
                     return
                 if port in self._acceptors:
                     self._acceptors.pop(port).close()
-                self._acceptors[port] = Acceptor(self._context, sock, listener)
+                self._acceptors[port] = Acceptor(self._context, sock, listener, self._spare)
             case Unlisten(port=port):
                 acceptor = self._acceptors.pop(port, None)
                 if acceptor is not None:
@@ -186,7 +197,7 @@ class Worker:
         self._loop.after(0.05, self._end_when_idle)
 
 
-def _spare_descriptor() -> int | None:
+def _open_null() -> int | None:
     try:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
