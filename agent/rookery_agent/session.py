@@ -70,7 +70,7 @@ class Session:
         self._lease_s = 3.0
         self._beats: deque[float] = deque(maxlen=64)
         self._lease_ends = time.monotonic() + self._lease_s
-        self._told = ""
+        self._told = False  # that there is no manager
 
     def silent_s(self) -> float:
         """Seconds since the manager's lease ended, 0 while it holds. It is counted from the sending of the heartbeat that was
@@ -92,18 +92,15 @@ class Session:
             began = time.monotonic()
             async with dial(self._manager) as channel:
                 why = await self._connect(dispatch_pb2_grpc.DispatchServiceStub(channel))
-            self.connected = False
-            self._tell(f"no manager at {self._manager}: {why}; trying again until it answers, replicas go on", logging.WARNING)
+            if self.connected or not self._told:
+                log.warning("no manager at %s: %s; trying again until it answers, replicas go on", self._manager, why)
+            else:
+                log.debug("still no manager at %s: %s", self._manager, why)
+            self.connected, self._told = False, True
             if time.monotonic() - began > 5:
                 delay_s = _BACKOFF_S[0]
             await asyncio.sleep(delay_s * self._random.uniform(0.5, 1.0))
             delay_s = min(_BACKOFF_S[1], delay_s * 2)
-
-    def _tell(self, line: str, level: int = logging.INFO) -> None:
-        """One line a change of situation."""
-        if line != self._told:
-            self._told = line
-            log.log(level, "%s", line)
 
     async def _connect(self, stub: Any) -> str:
         """One stream, from hello to its end: why it ended."""
@@ -117,7 +114,7 @@ class Session:
                 self._beats.clear()
                 await self._greet(stub, call)
                 self.connected = True
-                self._tell(f"connected to the manager at {self._manager}")
+                log.info("connected to the manager at %s", self._manager)
                 tasks.create_task(self._write(call), name="session writer")
                 tasks.create_task(self._read(stub, call), name="session reader")
         except* (Gap, _Ended) as group:
@@ -221,7 +218,7 @@ class Session:
     def _renew(self, lease_s: float) -> None:
         self._lease_s = lease_s
         asked_at = self._beats.popleft() if self._beats else time.monotonic()
-        self._lease_ends = max(self._lease_ends, asked_at + lease_s)
+        self._lease_ends = asked_at + lease_s
 
     async def _hold(self, held: Held) -> None:
         if await self._hooks.keep(held):
