@@ -122,6 +122,8 @@ async def ask(runtime: Runtime, instance: Instance, probe: MadeProbe) -> str:
                     at = _where(instance, probe.port)
                     _, writer = await asyncio.open_connection(at.address, at.port)
                     writer.close()
+                    with contextlib.suppress(OSError):
+                        await writer.wait_closed()
                     return ""
     except TimeoutError:
         return f"no answer within {probe.timing.timeout_s:g} s"
