@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -50,6 +50,7 @@ async def converge(
     timeout_s: float,
     services: frozenset[str] = frozenset(),
     stable_s: float = 0.0,
+    updated: Mapping[str, int] | None = None,
 ) -> Ended:
     """Waits until the app (or only some of its services) is as wanted and stayed so for `stable_s`, or can't become so."""
     begun = time.monotonic()
@@ -65,7 +66,7 @@ async def converge(
         for service in watched:
             for replica in failures_of(service, replicas):
                 failed_at.setdefault(replica.id, now)
-        seen = look_at_services(watched, replicas, old_failures, {key: now - at for key, at in failed_at.items()})
+        seen = look_at_services(watched, replicas, old_failures, {key: now - at for key, at in failed_at.items()}, updated)
         if seen.outcome is not Outcome.DONE:
             converged_at = None
             return seen

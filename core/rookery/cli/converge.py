@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rookery.cli.text import one_line
-from rookery.model import Desired, Replica, ReplicaId, ReplicaState, ServiceStatus
+from rookery.model import Desired, Replica, ReplicaId, ReplicaState, RolloutState, ServiceStatus
 
 # A failed replica that nothing replaces for so long will not be replaced; after so many failures the next one will fail too.
 _GIVE_UP_S = 2.0
@@ -51,12 +51,20 @@ def look_at_services(
     replicas: Iterable[Replica],
     old_failures: frozenset[ReplicaId],
     ages: Mapping[str, float],
+    updated: Mapping[str, int] | None = None,
 ) -> Look:
-    """The progress of services. `old_failures` had failed before; `ages` are the seconds since failures were seen first."""
+    """The progress of services. `old_failures` had failed before; `ages` are the seconds since failures were seen first.
+
+    `updated` has the revisions that are being rolled out, by service: one that is rolled back or paused has failed.
+    """
     by_service: dict[str, list[Replica]] = {}
     for replica in replicas:
         by_service.setdefault(replica.key, []).append(replica)
-    lines = [_line(status, by_service.get(status.service.key, []), old_failures, ages) for status in services]
+    lines = [
+        _rollout_line(status, (updated or {}).get(status.service.name))
+        or _line(status, by_service.get(status.service.key, []), old_failures, ages)
+        for status in services
+    ]
     if any(line.outcome is Outcome.FAILED for line in lines):
         return Look(lines, Outcome.FAILED)
     return Look(lines, Outcome.DONE if all(line.outcome is Outcome.DONE for line in lines) else None)
@@ -72,6 +80,19 @@ def failures_of(status: ServiceStatus, replicas: Iterable[Replica]) -> list[Repl
         and replica.revision == status.service.revision
         and replica.desired is Desired.RUN
     ]
+
+
+def _rollout_line(status: ServiceStatus, updated_to: int | None) -> Line | None:
+    """How a rollout goes that does not go well; None where nothing is wrong with it."""
+    rollout = status.service.rollout
+    if rollout is None or rollout.after != updated_to:
+        return None
+    match rollout.state:
+        case RolloutState.ROLLING_BACK:
+            return Line(status.service.key, "rolling back", waits=rollout.why)
+        case RolloutState.ROLLED_BACK | RolloutState.PAUSED:
+            return Line(status.service.key, rollout.why, Outcome.FAILED)
+    return None
 
 
 def _line(status: ServiceStatus, replicas: Sequence[Replica], old: frozenset[ReplicaId], ages: Mapping[str, float]) -> Line:

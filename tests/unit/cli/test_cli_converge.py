@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from rookery.cli.converge import Outcome, failures_of, look_at_services
-from rookery.model import Desired, Replica, ReplicaId, ReplicaState, Service, ServiceStatus
+from rookery.model import Desired, Replica, ReplicaId, ReplicaState, Rollout, RolloutState, Service, ServiceStatus
 
 
 def status(**given: object) -> ServiceStatus:
@@ -104,3 +104,23 @@ def test_a_failure_in_a_slot_that_is_no_longer_wanted_is_none() -> None:
 def test_a_service_that_converged_has_not_failed() -> None:
     look = look_at_services([status(converged=True, ready=2, updated=2)], [FAILED], frozenset(), {FAILED.id: 60.0})
     assert look.outcome is Outcome.DONE
+
+
+def test_an_update_that_is_rolled_back_has_failed_and_says_why() -> None:
+    why = "revision 2 is rolled back to 1: 1 of 2 new replicas failed"
+
+    def look(state: RolloutState, updated: dict[str, int]) -> Outcome | None:
+        rollout = Rollout(before=1, after=2, state=state, why=why)
+        seen = status(converged=True, ready=2, updated=2)
+        seen = replace(seen, service=replace(seen.service, rollout=rollout))
+        found = look_at_services([seen], [], frozenset(), {}, updated)
+        if found.outcome is Outcome.FAILED:
+            assert found.lines[0].text == why
+        return found.outcome
+
+    name = status().service.name
+    assert look(RolloutState.ROLLED_BACK, {name: 2}) is Outcome.FAILED
+    assert look(RolloutState.PAUSED, {name: 2}) is Outcome.FAILED
+    assert look(RolloutState.ROLLING_BACK, {name: 2}) is None
+    assert look(RolloutState.ROLLED_BACK, {name: 3}) is Outcome.DONE  # an earlier one's
+    assert look(RolloutState.ROLLED_BACK, {}) is Outcome.DONE

@@ -73,7 +73,15 @@ async def _deploy(session: Session, spec: AppSpec, wish: Wish, as_json: bool) ->
         if not wish.detach:
             stable_s = wish.monitor_s if _changes_anything(applied) else 0.0
             with progress(silent=as_json) as display:
-                ended = await converge(client, spec.name, display, old_failures=old, timeout_s=wish.timeout_s, stable_s=stable_s)
+                ended = await converge(
+                    client,
+                    spec.name,
+                    display,
+                    old_failures=old,
+                    timeout_s=wish.timeout_s,
+                    stable_s=stable_s,
+                    updated={c.service: c.revision for c in applied.changes if c.kind is ChangeKind.UPDATE},
+                )
         status = await client.get_app(spec.name)
         words = await last_words(client, ended.look) if ended.outcome is Outcome.FAILED and not as_json else []
     if as_json:
