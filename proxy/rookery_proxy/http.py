@@ -281,6 +281,8 @@ class Client:
         if untouched and self._replay is not None and not self._retried:
             self._retried = True
             endpoint.requests -= 1
+            if self._route is not None and len(self._route.endpoints) > 1:
+                self._tried.append(endpoint)  # it may be on its way out
             self._ask(self._replay)
             return
         endpoint.errors_upstream += 1
