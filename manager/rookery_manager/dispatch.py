@@ -214,12 +214,15 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
             delta = await self._delta(session)
             if delta is not None:
                 await _send(context, delta)
-            if session.leaving and not session.held and not session.farewell_sent:
+            if session.leaving and not session.farewell_sent and not self._runs_something(session):
                 farewell = dispatch_pb2.Farewell(why="nothing is left on it")
                 await _send(context, dispatch_pb2.ManagerMessage(farewell=farewell))
                 session.farewell_sent = True
             await session.wake.wait()
             session.wake.clear()
+
+    def _runs_something(self, session: Session) -> bool:
+        return any(not replica.ended for replica in self._state.replicas_on(session.node_id).values())
 
     async def _whole_set(self, session: Session) -> dispatch_pb2.ManagerMessage:
         session.generation = self._state.revision

@@ -90,6 +90,9 @@ class DockerRuntime:
             if "No such container" in str(error):
                 self._instances.pop(assignment.replica_id, None)
             raise RuntimeFailure(str(error)) from error
+        except RuntimeFailure as error:
+            self._forget_doubtful(str(error))
+            raise
         made = await self._look(container_id)
         if made is None:
             raise RuntimeFailure(f"{assignment.name}: its container was removed while it was started")
@@ -251,6 +254,9 @@ class DockerRuntime:
         except Missing as error:
             self._forget_missing(a, str(error))
             raise RuntimeFailure(str(error)) from error
+        except RuntimeFailure as error:
+            self._forget_doubtful(str(error))
+            raise
         try:
             for network in docker_spec.networks(a, self._place)[1:]:
                 await self._engine.call(partial(_join, container_id, network, docker_spec.endpoint_config(a, network)))
@@ -283,6 +289,11 @@ class DockerRuntime:
         """What was thought to be there is not: it is looked for when the replica is prepared the next time."""
         self._images.forget(a.spec.container.image)
         if "network" in words:
+            self._networks.forget()
+
+    def _forget_doubtful(self, words: str) -> None:
+        """There are two networks of one name, made by two agents at the same time: the next preparation settles it."""
+        if "ambiguous" in words:
             self._networks.forget()
 
     async def _kill(self, container_id: str, signal: str) -> None:

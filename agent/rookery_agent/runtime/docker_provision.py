@@ -160,10 +160,17 @@ class Networks:
             return
         except Missing:
             pass
+        except EngineAway:
+            raise
+        except RuntimeFailure as error:
+            if "ambiguous" not in str(error):
+                raise
+            await self._settle_duplicates(name)
+            return
         if described is None or described.external:
             raise RuntimeFailure(f"network {name} is not on this node; make it there with: docker network create {name}")
         try:
-            made = await self._engine.call(
+            await self._engine.call(
                 lambda client: client.create_network(
                     name,
                     driver=described.driver or "bridge",
@@ -175,22 +182,35 @@ class Networks:
             )
         except Conflict:
             return  # another agent on this engine was first
-        await self._settle_duplicates(name, made["Id"])
+        await self._settle_duplicates(name)
 
-    async def _settle_duplicates(self, name: str, made: str) -> None:
-        """An engine may make two networks of one name when asked at the same time: the one with the lower id stays."""
+    async def _settle_duplicates(self, name: str) -> None:
+        """Leaves one network of the name: an engine that two agents ask at the same time may make two.
+
+        The one that is used stays, else the oldest. Containers join by name, which an engine refuses while there are two, so at
+        most one of them is used; and an engine removes none that is.
+        """
         found = await self._engine.call(lambda client: client.networks(names=[name]), timeout_s=20)
-        same = sorted(network["Id"] for network in found if network["Name"] == name)
-        if len(same) > 1 and made != same[0]:
-            await self._engine.call(lambda client: client.remove_network(made))
+        same = [network for network in found if network["Name"] == name and (network.get("Labels") or {}).get(NETWORK)]
+        if len(same) < 2:
+            return
+        oldest_first = sorted(same, key=lambda network: (network["Created"], network["Id"]))
+        unused = [network for network in oldest_first if not await self._is_used(network)]
+        for network in unused if len(unused) < len(same) else unused[1:]:
+            try:
+                await self._remove_unused(network)
+            except (Missing, Conflict):
+                log.debug("another agent removed the second network %s", name)
 
     async def _remove_unused(self, network: Mapping[str, Any]) -> None:
         if not (network.get("Labels") or {}).get(NETWORK):
             return
+        if not await self._is_used(network):
+            await self._engine.call(lambda client: client.remove_network(network["Id"]))
+
+    async def _is_used(self, network: Mapping[str, Any]) -> bool:
         filters = {"network": [network["Id"]]}
-        if await self._engine.call(lambda client: client.containers(all=True, filters=filters), timeout_s=20):
-            return
-        await self._engine.call(lambda client: client.remove_network(network["Id"]))
+        return bool(await self._engine.call(lambda client: client.containers(all=True, filters=filters), timeout_s=20))
 
 
 async def check_volumes(engine: Engine, a: Assignment) -> None:
