@@ -4,13 +4,14 @@ Invariant: the directory is locked for as long as the process lives; the node id
 """
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
 import secrets
 from pathlib import Path
 
-from rookery.model import NodeId, ReplicaId
+from rookery.model import NodeId, ReplicaId, RuntimeKind
 from rookery.process import Stop
 
 from rookery_agent import assignments, record
@@ -46,6 +47,18 @@ class Home:
         except (OSError, UnicodeDecodeError) as error:
             raise Stop(f"the node's id in {path} can't be read or written: {error}") from error
         return NodeId(known)
+
+    def runtime(self) -> RuntimeKind | None:
+        """The kind that this node was of before; None where nothing depends on it."""
+        with contextlib.suppress(OSError, ValueError):
+            known = RuntimeKind(read(self.path / "runtime").decode().strip())
+            if known is RuntimeKind.DOCKER or any((self.path / "replicas").iterdir()):
+                return known
+        return None
+
+    def keep_runtime(self, kind: RuntimeKind) -> None:
+        with contextlib.suppress(OSError):
+            write_durably(self.path / "runtime", f"{kind}\n".encode())
 
     def held(self) -> Held:
         """What was held at the end; nothing where it can't be read, until the manager says it anew."""

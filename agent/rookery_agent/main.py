@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rookery._version import VERSION
-from rookery.model import NodeInfo, ReplicaStats
+from rookery.model import NodeInfo, ReplicaStats, RuntimeKind
 from rookery.process import Stop, configure_log, data_dir, run
 
 from rookery_agent import machine
@@ -30,6 +30,7 @@ log = logging.getLogger("rookery.agent")
 
 _STATS_S = 2.0
 _LIST_S = 5.0
+_ENGINE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +56,15 @@ def main() -> None:
 async def _serve(options: Options, stop: asyncio.Event) -> None:
     home = Home(options.data)
     place = Place(node_id=home.node_id(), hostname=options.name, address=options.address, network=options.network)
-    runtime, engine = await _runtime(options, place, home)
+    runtime, engine, away = await _runtime(options, place, home)
     log.info("node %s (%s) at %s runs replicas by %s: %s", options.name, place.node_id, options.address, runtime.kind, engine)
-    await Agent(options, home, place, runtime, engine).run(stop)
+    await Agent(options, home, place, runtime, engine=engine, away=away).run(stop)
 
 
 class Agent:
     """The parts of an agent and what passes between them."""
 
-    def __init__(self, options: Options, home: Home, place: Place, runtime: Runtime, engine: str) -> None:
+    def __init__(self, options: Options, home: Home, place: Place, runtime: Runtime, *, engine: str, away: str) -> None:
         self._options = options
         self._home = home
         self._runtime = runtime
@@ -89,6 +90,7 @@ class Agent:
             report=self._session.report,
             remember=self._to_remember.set,
             silent_s=self._session.silent_s,
+            engine_away=away,
         )
         self._reconciler.take(held, confirmed=False)
 
@@ -113,9 +115,9 @@ class Agent:
         await self._runtime.close()
 
     async def _follow_manager(self) -> None:
-        """The session, begun when it is known what runs here; an engine that is away holds it up for a few seconds only."""
+        """The session, begun when it is known what runs here; an engine that is away does not hold it up."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LIST_S):
+            async with asyncio.timeout(0 if self._reconciler.engine_away else _LIST_S):
                 await self._reconciler.listed()
         await self._session.run()
 
@@ -180,24 +182,31 @@ class Agent:
                 self._replica_stats = ()
 
 
-async def _runtime(options: Options, place: Place, home: Home) -> tuple[Runtime, str]:
-    """The runtime that was asked for, or that this machine has, and what it says of itself."""
-    if options.runtime in ("docker", "auto"):
-        try:
-            from rookery_agent.runtime.docker import DockerRuntime  # lazily: it costs memory that a process node need not spend
+async def _runtime(options: Options, place: Place, home: Home) -> tuple[Runtime, str, str]:
+    """The runtime that was asked for or that this machine has, what it says of itself, and why it is away, if it is."""
+    # What `auto` found once it stays with: an engine that is away for a while does not make this another kind of node.
+    wanted = home.runtime() if options.runtime == "auto" else options.runtime
+    if wanted != RuntimeKind.PROCESS:
+        from rookery_agent.runtime.docker import DockerRuntime  # lazily: it costs memory that a process node need not spend
 
-            docker: Runtime = DockerRuntime(place, options.docker_host)
-            return docker, await docker.describe()
-        except EngineAway as error:
-            if options.runtime == "docker":
-                log.warning("the engine is away: %s", error)
-                return docker, "Docker"
-            log.info("no Docker engine here (%s), so replicas run as plain processes", error)
+        docker: Runtime = DockerRuntime(place, options.docker_host)
+        try:
+            async with asyncio.timeout(_ENGINE_S):
+                engine = await docker.describe()
+            home.keep_runtime(RuntimeKind.DOCKER)
+            return docker, engine, ""
+        except (EngineAway, TimeoutError) as error:
+            why = str(error) or f"it did not answer within {_ENGINE_S:g} s"
+            if wanted == RuntimeKind.DOCKER:
+                log.warning("the engine is away: %s", why)
+                return docker, "Docker", why
+            log.info("no Docker engine here (%s), so replicas run as plain processes", why)
             await docker.close()
+    home.keep_runtime(RuntimeKind.PROCESS)
     from rookery_agent.runtime.process import ProcessRuntime
 
     processes: Runtime = ProcessRuntime(place, home.path)
-    return processes, await processes.describe()
+    return processes, await processes.describe(), ""
 
 
 def _options(arguments: argparse.Namespace) -> Options:

@@ -38,10 +38,11 @@ class Reconciler:
         report: Callable[[ReplicaStatus], None],
         remember: Callable[[], None],
         silent_s: Callable[[], float],
+        engine_away: str = "",
     ) -> None:
         self.records = records
         self.statuses: dict[ReplicaId, ReplicaStatus] = {}
-        self.engine_away = ""
+        self.engine_away = engine_away
         self._runtime = runtime
         self._report = report
         self._remember = remember
