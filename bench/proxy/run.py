@@ -123,7 +123,7 @@ def start_haproxy(stack: ExitStack, directory: Path, backend: int, mode: str) ->
     port = free_port()
     config = directory / f"haproxy-{mode}.cfg"
     config.write_text(
-        f"global\n  maxconn 4096\n  nbthread 1\ndefaults\n  mode {mode}\n  timeout client 60s\n  timeout server 60s\n"
+        f"global\n  maxconn 2500\n  nbthread 1\ndefaults\n  mode {mode}\n  timeout client 60s\n  timeout server 60s\n"
         f"  timeout connect 3s\n" + ("  option forwardfor\n  http-reuse always\n" if mode == "http" else "") +
         f"frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n"
         f"backend b\n  balance random(2)\n  server s 127.0.0.1:{backend}\n"
@@ -182,7 +182,8 @@ async def bench(options: argparse.Namespace) -> None:
                 contenders.append(Contender(name="rookery tcp", port=ours_tcp, pids=lambda: children(proxy.pid)))
                 if "haproxy" not in missing:
                     contenders.append(start_haproxy(stack, directory, backend, "tcp"))
-            await wait_until(lambda: all(answers(c.port) for c in contenders), "all contenders answer")
+            for contender in contenders:
+                await wait_until(lambda port=contender.port: answers(port), f"{contender.name} answers")
             print(f"load average at the start: {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores", flush=True)
             for body in options.bodies.split(","):
                 for connections in map(int, options.connections.split(",")):
