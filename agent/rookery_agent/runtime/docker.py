@@ -84,7 +84,7 @@ class DockerRuntime:
             known = None
         container_id = known.id if known is not None else await self._create(assignment)
         try:
-            await self._engine.call(lambda client: client.start(container_id), timeout_s=120)
+            await self._engine.call(lambda client: client.start(container_id), timeout_s=120, pool="start")
         except Missing as error:
             self._forget_missing(assignment, str(error))
             if "No such container" in str(error):

@@ -6,6 +6,7 @@ Invariant: an engine that is away or hangs raises EngineAway after a bounded tim
 import asyncio
 import contextlib
 import json
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
@@ -35,14 +36,16 @@ class Conflict(RuntimeFailure):
 
 
 class Engine:
-    """One engine. Three pools, so that pulls and probes can't starve what starts and stops containers."""
+    """One engine. Several pools, so that pulls and probes can't starve what starts and stops containers."""
 
     def __init__(self, url: str = "") -> None:
         self._url = url
         self._client: Any = None
         self._making = threading.Lock()
         self._calls = Calls("engine", 16)
-        self._slow = {"pull": Calls("pull", 2), "exec": Calls("exec", 16), "check": Calls("check", 1)}
+        # More starts at a time than there are cores only fight for netfilter's tables: it costs more, and all are late together
+        starts = Calls("start", max(2, os.cpu_count() or 0))
+        self._slow = {"pull": Calls("pull", 2), "start": starts, "exec": Calls("exec", 16), "check": Calls("check", 1)}
 
     @property
     def where(self) -> str:
