@@ -1,7 +1,11 @@
 """gRPC channels and servers as all parts make them: one place for keepalives, limits and (later) identities."""
 
-import grpc
+import os
+
 import grpc.aio
+
+# The C core's own lines (a peer that goes away) would stand between ours; what they mean is told by who holds the stream.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 # A dead peer is noticed within 10 + 5 s even where the network says nothing; HTTP/2 pings cost next to nothing.
 _KEEPALIVE: list[tuple[str, int]] = [

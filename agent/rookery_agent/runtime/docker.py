@@ -27,6 +27,7 @@ from rookery_agent.runtime.protocol import EngineAway, Instance, InstanceState, 
 
 _EVENTS = ["die", "destroy", "health_status"]
 _POLL_S = 2.0
+_AMBIGUOUS_TRIES = 5
 _STATS_CALL_S = 10.0
 
 
@@ -78,6 +79,17 @@ class DockerRuntime:
         await check_volumes(self._engine, assignment)
 
     async def start(self, assignment: Assignment) -> Instance:
+        for _ in range(_AMBIGUOUS_TRIES):
+            try:
+                return await self._start(assignment)
+            except RuntimeFailure as error:
+                if "ambiguous" not in str(error):
+                    raise
+                await asyncio.sleep(0.2)  # another agent made the same network at the same time; one of the two goes
+                await self._networks.ensure(assignment)
+        return await self._start(assignment)
+
+    async def _start(self, assignment: Assignment) -> Instance:
         known = self._instances.get(assignment.replica_id)
         if known is not None and known.state is InstanceState.CREATED and known.id not in self._whole:
             await self._remove(known.id)  # an agent was killed while it made this: its files or networks may be missing
@@ -238,7 +250,7 @@ class DockerRuntime:
         entrypoint = self._images.entrypoint(a.spec.container.image)
         body = docker_spec.create_body(a, self._place, image_entrypoint=entrypoint)
         folders = docker_spec.file_volume_dirs(a.spec.container)
-        packed = archives(a, folders) if a.spec.container.files else {}
+        packed = archives(a, (*folders, *docker_spec.own_volume_dirs(a.spec.container))) if a.spec.container.files else {}
         name, platform = docker_spec.container_name(a), a.spec.container.platform or None
 
         def create(client: Any) -> str:

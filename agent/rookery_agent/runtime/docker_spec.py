@@ -249,6 +249,11 @@ def file_volume_dirs(c: ContainerSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(dirs))
 
 
+def own_volume_dirs(c: ContainerSpec) -> tuple[str, ...]:
+    """Where the spec itself has volumes: files in them are put there, which works under a read-only root, too."""
+    return tuple([mount.target.rstrip("/") for mount in c.mounts if isinstance(mount, VolumeMount)])
+
+
 def _file_volumes(c: ContainerSpec) -> list[dict[str, Any]]:
     return [{"Type": "volume", "Source": "", "Target": folder, "VolumeOptions": {}} for folder in file_volume_dirs(c)]
 

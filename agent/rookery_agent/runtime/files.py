@@ -39,11 +39,11 @@ def owner(mount: FileMount) -> tuple[int, int]:
 
 
 def archives(a: Assignment, own_dirs: tuple[str, ...]) -> Mapping[str, bytes]:
-    """Tar archives by the directory to unpack them in: one of `own_dirs` for the files in it, `/` for all others."""
+    """Tar archives by the directory to unpack them in: the nearest of `own_dirs`, else `/`."""
     sorted_out: dict[str, dict[FileMount, bytes]] = {}
     for mount, content in contents(a).items():
-        folder = posixpath.dirname(mount.target)
-        sorted_out.setdefault(folder if folder in own_dirs else "/", {})[mount] = content
+        within = [folder for folder in own_dirs if mount.target.startswith(f"{folder}/")]
+        sorted_out.setdefault(max(within, key=len, default="/"), {})[mount] = content
     return {folder: _archive(folder, files) for folder, files in sorted_out.items()}
 
 
