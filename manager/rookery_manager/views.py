@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from rookery.model import (
     Dependency,
     DependencyCondition,
+    Desired,
     Global,
     GlobalJob,
     Node,
@@ -20,7 +21,8 @@ from rookery.model import (
 from rookery.model.ids import service_key
 
 from rookery_manager import scheduler
-from rookery_manager.planners.view import NodeBrief, ServiceView
+from rookery_manager.planners.template import same_template
+from rookery_manager.planners.view import LEAVING, NodeBrief, ServiceView
 from rookery_manager.records import Record
 from rookery_manager.routing import RoutePlane
 from rookery_manager.scheduler import NodeView
@@ -88,7 +90,24 @@ def service_view(state: State, key: ServiceKey, plane: RoutePlane) -> ServiceVie
         nodes=_briefs(state, wanted, replicas),
         undrained={replica_id: waits_for for replica_id, waits_for in draining if waits_for is not None},
         unmet=unmet_dependency(state, service, wanted.spec),
+        in_the_way=_in_the_way(state, wanted, replicas),
     )
+
+
+def _in_the_way(state: State, wanted: Revision, replicas: tuple[Replica, ...]) -> frozenset[ReplicaId]:
+    """Of the places whose new replica was refused by every node: the old ones whose nodes would take it in their stead."""
+    refused = {r.slot for r in replicas if r.state is ReplicaState.PENDING and r.why.startswith(scheduler.NO_NODE)}
+    found = set()
+    for replica in replicas:
+        node = state.nodes.get(replica.node_id)
+        if replica.slot not in refused or replica.ended or replica.state in LEAVING or node is None:
+            continue
+        others = [r for r in state.replicas_on(node.id).values() if r.id != replica.id]
+        without = scheduler.view(node, others, specs_of(state, others))
+        request = scheduler.Request(replica_id=replica.id, key=replica.key, slot=replica.slot, spec=wanted.spec)
+        if isinstance(scheduler.place([request], {node.id: without})[0], scheduler.Placed):
+            found.add(replica.id)
+    return frozenset(found)
 
 
 def _briefs(state: State, wanted: Revision, replicas: tuple[Replica, ...]) -> dict[NodeId, NodeBrief]:
@@ -116,15 +135,32 @@ def unmet_dependency(state: State, service: Service, spec: ServiceSpec) -> str:
 
 def _unmet(state: State, service: Service, dependency: Dependency) -> str:
     key = service_key(service.app, dependency.service)
-    if key not in state.services:
+    wanted = state.services.get(key)
+    if wanted is None:
         return f"{key}, which it depends on and which does not exist" if dependency.required else ""
     replicas = state.replicas_of(key).values()
     match dependency.condition:
         case DependencyCondition.SERVICE_STARTED:
-            met = any(replica.state is ReplicaState.RUNNING for replica in replicas)
+            met = any(replica.state is ReplicaState.RUNNING or _completed(replica) for replica in replicas)
             return "" if met else f"{key} to be started"
         case DependencyCondition.SERVICE_HEALTHY:
             return "" if any(replica.ready for replica in replicas) else f"{key} to be healthy"
         case DependencyCondition.SERVICE_COMPLETED_SUCCESSFULLY:
-            met = any(replica.state is ReplicaState.STOPPED and replica.exit_code == 0 for replica in replicas)
-            return "" if met else f"{key} to complete"
+            return "" if _all_completed(state, wanted) else f"{key} to complete"
+
+
+def _completed(replica: Replica) -> bool:
+    return replica.state is ReplicaState.STOPPED and replica.exit_code == 0 and replica.desired is Desired.RUN
+
+
+def _all_completed(state: State, service: Service) -> bool:
+    """True where every place of the service completed with what is wanted of it now, not with what an older revision was."""
+    specs = {number: revision.spec for number, revision in state.revisions.get(service.key, {}).items()}
+    wanted = specs.get(service.revision)
+    if wanted is None:
+        return False
+    replicas = state.replicas_of(service.key).values()
+    completed = [r for r in replicas if _completed(r) and r.revision in specs and same_template(specs[r.revision], wanted)]
+    if isinstance(wanted.mode, Global | GlobalJob):
+        return bool(completed) and all(replica.ended for replica in replicas)
+    return len({replica.slot for replica in completed}) >= max(1, service.replicas)

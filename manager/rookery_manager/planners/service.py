@@ -1,6 +1,7 @@
 """Keeps one service at what is wanted of it: how many replicas, of which revision, on nodes that may have them.
 
-Invariant: with start-first order a ready replica is retired only when another one is ready in its place, or when it is surplus.
+Invariant: with start-first order a ready replica is retired only when another one is ready in its place, when it is surplus, or
+when no node has room for both. A place never has more than two replicas that keep failing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from rookery.model import (
     Replica,
     ReplicaState,
     Replicated,
+    ReplicatedJob,
     UpdateOrder,
 )
 
@@ -24,10 +26,14 @@ from rookery_manager.planners.stop import finish_drains, retire
 from rookery_manager.planners.view import ServiceView, Slot, sort_into_slots
 
 MOVE_AFTER_RESTARTS = 5
-"""A replica that crashed so often on one node is tried on another: with back-off 0, 1, 2, 4, 8 s that is after some 15 s."""
+"""A replica that crashed so often on one node is tried on another: with back-off 0, 1, 2, 4, 8 s that is after some 15 s. The one
+in its place is given twice as many, and so on: what fails everywhere is not moved for ever."""
 
 KEEP_ENDED = 3
 """Ended replicas whose records are kept per slot, for `rookery ps --all`; history keeps all."""
+
+KEEP_ENDED_ELSEWHERE = 10
+"""So many are kept of all the places together that a service no longer has: higher slots, nodes that are gone."""
 
 
 def plan_service(view: ServiceView, now: float) -> Plan:
@@ -111,6 +117,8 @@ def _plan_places(view: ServiceView, places: Sequence[tuple[int, NodeId, Slot]], 
     actions: list[Action] = []
     wakes: list[float | None] = [held_until]
     waits: list[str] = []
+    # What was started once is kept up, whatever becomes of what it depends on.
+    held_back = bool(view.unmet) and not any(view.is_current(replica) for replica in view.replicas)
     for number, node_id, slot in places:
         current = _current(view, slot)
         stale = [replica for replica in slot.staying if replica not in current]
@@ -119,7 +127,7 @@ def _plan_places(view: ServiceView, places: Sequence[tuple[int, NodeId, Slot]], 
         if not slot.staying:
             if _is_done(view, slot):
                 continue
-            if view.unmet:
+            if held_back:
                 waits.append(view.unmet)
             elif not (slot.leaving and _goes_stop_first(view)):
                 actions.append(_create(view, number, node_id, slot))
@@ -136,15 +144,27 @@ def _plan_places(view: ServiceView, places: Sequence[tuple[int, NodeId, Slot]], 
                     wakes.append(settled_at)
             else:
                 waits.append(f"{keeper.name} to be ready ({keeper.why})")
-                if keeper.state is ReplicaState.PENDING and keeper.why:
+                if keeper.state is ReplicaState.PENDING:
                     actions += [retire(view, r, _must_move(view, r), now) for r in moving if _is_leaving(view, r)]
+                    tight = [r for r in (*stale, *moving) if r.id in view.in_the_way and not _is_leaving(view, r)]
+                    actions += [retire(view, r, f"{_out(view, r)}, and no node has room for both", now) for r in tight]
+        elif _is_done(view, slot) and not moving:
+            last = slot.ended[-1]
+            if last.state is ReplicaState.FAILED:
+                waits.append(f"{last.name} failed: {last.why}")
+            else:
+                actions += [retire(view, r, _replaced(view, r), now) for r in stale]
+        elif held_back and not moving:
+            waits.append(view.unmet)
         elif moving or _is_broken(stale) or (budget > 0 and held_until is None):
             if not moving and not _is_broken(stale):
                 budget -= 1
             old = [*stale, *moving]
             if _goes_stop_first(view):
-                actions += [retire(view, r, _must_move(view, r) or _replaced(view, r), now) for r in old]
+                actions += [retire(view, r, _out(view, r), now) for r in old]
             elif not node_id or not moving:
+                failing = [r for r in moving if not r.ready]
+                actions += [retire(view, r, _must_move(view, r), now) for r in failing[:-1]]
                 actions.append(_create(view, number, node_id, slot))
         else:
             waits.append(f"{stale[0].name} to be replaced")
@@ -156,10 +176,11 @@ def _current(view: ServiceView, slot: Slot) -> list[Replica]:
 
 
 def _is_unsettled(view: ServiceView, slot: Slot, now: float) -> bool:
-    """True where a place is empty, in the middle of a replacement, or not ready: it counts against the update's parallelism."""
+    """True where a place is empty, in the middle of a replacement (one that gave up, too), or not ready: it counts against the
+    update's parallelism."""
     current = _current(view, slot)
     if not current:
-        return not slot.staying and not _is_done(view, slot)
+        return bool(slot.staying) == _is_done(view, slot)
     stale = len(current) < len(slot.staying)
     settled = any(r.ready and r.ready_at + (settings(view).monitor_s if stale else 0.0) <= now for r in current)
     return not settled
@@ -179,9 +200,16 @@ def _must_move(view: ServiceView, replica: Replica) -> str:
         return f"node {brief.name} leaves: {brief.why}"
     if brief.availability is Availability.DRAINED:
         return f"node {brief.name} is drained"
-    if not replica.ready and replica.restarts >= MOVE_AFTER_RESTARTS and isinstance(view.spec.mode, Replicated):
+    failing = not replica.ready and replica.restarts >= MOVE_AFTER_RESTARTS and isinstance(view.spec.mode, Replicated)
+    if failing and replica.restarts >= MOVE_AFTER_RESTARTS * 2 ** _moves_before(view, replica):
         return f"it failed {replica.restarts} times on node {brief.name}"
     return ""
+
+
+def _moves_before(view: ServiceView, replica: Replica) -> int:
+    """How many before it in its place failed as often, as far as records of them are kept."""
+    before = (r for r in view.replicas if r.slot == replica.slot and r.created_at < replica.created_at)
+    return sum(r.restarts >= MOVE_AFTER_RESTARTS and r.revision == replica.revision for r in before)
 
 
 def _is_leaving(view: ServiceView, replica: Replica) -> bool:
@@ -190,7 +218,7 @@ def _is_leaving(view: ServiceView, replica: Replica) -> bool:
 
 
 def _goes_stop_first(view: ServiceView) -> bool:
-    return settings(view).order is UpdateOrder.STOP_FIRST
+    return settings(view).order is UpdateOrder.STOP_FIRST or isinstance(view.spec.mode, ReplicatedJob | GlobalJob)
 
 
 def _is_done(view: ServiceView, slot: Slot) -> bool:
@@ -208,14 +236,19 @@ def _replaced(view: ServiceView, replica: Replica) -> str:
     return f"revision {replica.revision} of {view.service.key} is replaced by {view.service.revision}"
 
 
+def _out(view: ServiceView, replica: Replica) -> str:
+    """Why a replica goes: it can't stay where it is, or is of another revision."""
+    return _must_move(view, replica) or _replaced(view, replica)
+
+
 def _create(view: ServiceView, slot_number: int, node_id: NodeId, slot: Slot) -> Create:
     service = view.service
     moved = next((why for r in slot.staying if (why := _must_move(view, r))), "")
     last = slot.last_ended
     if moved:
         why = f"takes the place of {slot.staying[0].name}: {moved}"
-    elif slot.staying or slot.leaving:
-        why = _replaced(view, (*slot.staying, *slot.leaving)[0])
+    elif stale := [r for r in (*slot.staying, *slot.leaving) if not view.is_current(r)]:
+        why = _replaced(view, stale[0])
     elif last is not None and last.desired is Desired.RUN:
         why = f"takes the place of one that ended: {last.why}"
     else:
@@ -255,7 +288,15 @@ def _adopt(view: ServiceView) -> list[Action]:
 
 
 def _forget(view: ServiceView) -> list[Action]:
-    """All but the last few ended replicas of each place."""
+    """All but the last few ended replicas of each place that the service has, and of all other places together."""
     is_global = isinstance(view.spec.mode, Global | GlobalJob)
-    slots = sort_into_slots(view, by_node=is_global).values()
-    return [Forget(replica=replica) for slot in slots for replica in slot.ended[:-KEEP_ENDED]]
+    old: list[Replica] = []
+    elsewhere: list[Replica] = []
+    for place, slot in sort_into_slots(view, by_node=is_global).items():
+        has = slot.staying or (place in view.nodes if is_global else int(place) <= view.service.replicas)
+        if has:
+            old += slot.ended[:-KEEP_ENDED]
+        else:
+            elsewhere += slot.ended
+    elsewhere.sort(key=lambda r: (r.created_at, r.id))
+    return [Forget(replica=replica) for replica in (*old, *elsewhere[:-KEEP_ENDED_ELSEWHERE])]

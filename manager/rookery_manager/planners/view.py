@@ -26,6 +26,7 @@ class NodeBrief:
 class ServiceView:
     """`specs` has the wanted revision and that of every replica. `nodes` has every replica's node, and for a global service all
     nodes. `undrained` names, for draining replicas, what they still wait for. `unmet` is the dependency that holds starts back.
+    `in_the_way` are replicas that take the room for which the new one in their place waits in vain.
     """
 
     service: Service
@@ -34,6 +35,7 @@ class ServiceView:
     nodes: Mapping[NodeId, NodeBrief] = field(default_factory=dict)
     undrained: Mapping[ReplicaId, str] = field(default_factory=dict)
     unmet: str = ""
+    in_the_way: frozenset[ReplicaId] = frozenset()
 
     @property
     def spec(self) -> ServiceSpec:

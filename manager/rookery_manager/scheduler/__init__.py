@@ -6,10 +6,11 @@ questions have equal answers.
 
 from rookery_manager.scheduler.answers import Placed, Refused, Request
 from rookery_manager.scheduler.constraint import Constraint, parse_constraint
+from rookery_manager.scheduler.filters import NO_NODE
 from rookery_manager.scheduler.place import eligible, explain, place
 from rookery_manager.scheduler.usage import HostPort, NodeView, charge, view
 
 __all__ = [
-    "Constraint", "HostPort", "NodeView", "Placed", "Refused", "Request", "charge", "eligible", "explain", "parse_constraint",
-    "place", "view",
+    "NO_NODE", "Constraint", "HostPort", "NodeView", "Placed", "Refused", "Request", "charge", "eligible", "explain",
+    "parse_constraint", "place", "view",
 ]  # fmt: skip

@@ -112,14 +112,18 @@ class Filter:
         return None
 
 
+NO_NODE = "no node fits"
+"""How a refusal begins."""
+
+
 def summary(unfits: Iterable[Unfit], ask: Ask) -> str:
     """`no node fits: 2 have too little memory (largest free 1.2 GiB of 4 GiB asked), 1 is drained`."""
     groups: dict[tuple[Reason, str], list[Unfit]] = {}
     for unfit in unfits:
         groups.setdefault((unfit.reason, unfit.group), []).append(unfit)
     if not groups:
-        return "no node fits: the cluster has no nodes"
-    return "no node fits: " + ", ".join(_counted(reason, group, groups[reason, group], ask) for reason, group in sorted(groups))
+        return f"{NO_NODE}: the cluster has no nodes"
+    return f"{NO_NODE}: " + ", ".join(_counted(reason, group, groups[reason, group], ask) for reason, group in sorted(groups))
 
 
 def _counted(reason: Reason, group: str, unfits: Sequence[Unfit], ask: Ask) -> str:

@@ -16,13 +16,14 @@ from rookery.model import (
     ReplicaId,
     ReplicaState,
     Replicated,
+    ReplicatedJob,
     Service,
     ServiceSpec,
     UpdateConfig,
     UpdateOrder,
 )
 from rookery_manager.planners.actions import Action, Adopt, Create, Drain, Forget, ForgetService, Stop
-from rookery_manager.planners.service import MOVE_AFTER_RESTARTS, plan_service
+from rookery_manager.planners.service import KEEP_ENDED_ELSEWHERE, MOVE_AFTER_RESTARTS, plan_service
 from rookery_manager.planners.view import NodeBrief, ServiceView
 
 NOW = 1_000.0
@@ -259,3 +260,88 @@ def test_a_dependency_that_is_not_met_holds_starts_back() -> None:
 def test_a_scaled_service_keeps_its_replicas() -> None:
     mode = {1: spec(mode=Replicated(replicas=1))}
     assert planned(view(running(1), wanted=2, specs=mode)) == ["create web.2 revision 1: shop/web is wanted 2 times"]
+
+
+class TestWhatNeverGetsReady:
+    def test_an_update_whose_replica_gave_up_holds_and_keeps_the_old_one(self) -> None:
+        gave_up = running(1, revision=2, state=ReplicaState.FAILED, ready=False, why="exited with status 1")
+        plan = plan_service(view(running(1), running(2), gave_up, wanted=2, revision=2, specs=TWO_IMAGES), NOW)
+        assert plan.actions == ()
+        assert plan.waits_for == "shop/web.1 failed: exited with status 1"
+
+    def test_the_next_revision_is_tried_again(self) -> None:
+        gave_up = running(1, revision=2, state=ReplicaState.FAILED, ready=False, why="exited with status 1")
+        specs = {**TWO_IMAGES, 3: spec("web:3")}
+        assert planned(view(running(1), gave_up, wanted=1, revision=3, specs=specs)) == [
+            "create web.1 revision 3: revision 1 of shop/web is replaced by 3"
+        ]
+
+    def test_no_more_than_two_that_keep_failing_are_in_one_place(self) -> None:
+        first = running(1, ready=False, restarts=MOVE_AFTER_RESTARTS, created_at=NOW - 50)
+        second = running(1, ready=False, restarts=2 * MOVE_AFTER_RESTARTS, node="n2", created_at=NOW - 30)
+        assert planned(view(first, second, wanted=1)) == [
+            "drain shop/web.1 until 1030: it failed 5 times on node n1",
+            "create web.1 revision 1: takes the place of shop/web.1: it failed 5 times on node n1",
+        ]
+
+    def test_each_move_takes_twice_as_many_failures_as_the_one_before(self) -> None:
+        gone = running(1, state=ReplicaState.STOPPED, ready=False, restarts=5, desired=Desired.STOP, created_at=NOW - 90)
+        again = running(1, ready=False, restarts=9, node="n2", created_at=NOW - 30)
+        assert planned(view(gone, again, wanted=1)) == []
+        assert len(planned(view(gone, replace(again, restarts=10), wanted=1))) == 1
+
+    def test_where_there_is_no_room_for_both_the_old_one_makes_way(self) -> None:
+        new = Replica(id=ReplicaId("new"), app="shop", service="web", slot=1, revision=2, why="no node fits: …", created_at=NOW)
+        both = view(running(1), running(2), new, wanted=2, revision=2, specs=TWO_IMAGES)
+        assert planned(both) == []
+        assert planned(replace(both, in_the_way=frozenset({running(1).id}))) == [
+            "drain shop/web.1 until 1030: revision 1 of shop/web is replaced by 2, and no node has room for both"
+        ]
+
+
+JOB = {1: spec("job:1", mode=ReplicatedJob(), ports=()), 2: spec("job:2", mode=ReplicatedJob(), ports=())}
+
+
+class TestJobs:
+    def test_a_new_revision_stops_the_old_run_before_it_runs(self) -> None:
+        assert planned(view(running(1), wanted=1, revision=2, specs=JOB)) == [
+            "stop shop/web.1: revision 1 of shop/web is replaced by 2"
+        ]
+
+    def test_a_place_that_is_done_is_not_run_again_beside_an_old_run(self) -> None:
+        done = running(1, revision=2, state=ReplicaState.STOPPED, ready=False, exit_code=0)
+        assert planned(view(running(1), done, wanted=1, revision=2, specs=JOB)) == [
+            "stop shop/web.1: revision 1 of shop/web is replaced by 2"
+        ]
+
+    def test_more_completions_run_in_new_places_and_fewer_undo_none(self) -> None:
+        done = [running(n, state=ReplicaState.STOPPED, ready=False, exit_code=0) for n in (1, 2)]
+        assert planned(view(*done, wanted=3, specs=JOB)) == ["create web.3 revision 1: shop/web is wanted 3 times"]
+        assert planned(view(*done, wanted=1, specs=JOB)) == []
+
+
+class TestDependencies:
+    def test_an_update_waits_for_what_it_depends_on(self) -> None:
+        plan = plan_service(view(running(1), wanted=1, revision=2, specs=TWO_IMAGES, unmet="shop/migrate to complete"), NOW)
+        assert plan.actions == ()
+        assert plan.waits_for == "shop/migrate to complete"
+
+    def test_what_was_started_once_is_repaired_whatever_became_of_the_dependency(self) -> None:
+        lost = running(1, state=ReplicaState.LOST, ready=False, why="node n1 was lost: silent for 3.1 s")
+        assert len(planned(view(lost, wanted=1, unmet="shop/db to be healthy"))) == 1
+
+
+def test_places_that_are_no_longer_wanted_keep_a_few_records_together() -> None:
+    ended = [
+        running(n, state=ReplicaState.STOPPED, ready=False, desired=Desired.STOP, created_at=NOW - 100 + n) for n in range(1, 41)
+    ]
+    assert planned(view(running(1, id=ReplicaId("r")), *ended, wanted=1)) == [
+        f"forget r{n}v1n1" for n in range(2, 41 - KEEP_ENDED_ELSEWHERE)
+    ]
+
+
+def test_records_of_nodes_that_are_gone_do_not_pile_up() -> None:
+    specs = {1: spec(mode=Global(), ports=())}
+    ended = [running(0, node=f"gone{n}", state=ReplicaState.LOST, ready=False, created_at=NOW - 100 + n) for n in range(1, 41)]
+    here = [running(0, node=n) for n in ("n1", "n2", "n3")]
+    assert len(planned(view(*here, *ended, specs=specs))) == 40 - KEEP_ENDED_ELSEWHERE
