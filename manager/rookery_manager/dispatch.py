@@ -149,6 +149,7 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
             )
         self._leases.hear(node_id)
         await self._change_node(node_id, lambda node: plan_hello(node, node_id, info))
+        self._leases.hear(node_id)  # once more: a lease of a node that was removed just before is forgotten
         session = self._sessions.open(node_id, info)
         self._watch_lease(node_id)
         log.info("node %s is connected (%s)", info.hostname, node_id)

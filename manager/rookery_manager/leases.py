@@ -19,6 +19,9 @@ class Leases:
     def hear(self, node_id: NodeId) -> None:
         self._heard_at[node_id] = self._clock()
 
+    def forget(self, node_id: NodeId) -> None:
+        self._heard_at.pop(node_id, None)
+
     def last_heard(self, node_id: NodeId) -> float:
         """When the node was last heard; 0: not since the manager started."""
         return self._heard_at.get(node_id, 0.0)

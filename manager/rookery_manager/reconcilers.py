@@ -3,16 +3,17 @@
 import asyncio
 import logging
 
-from rookery.model import Global, GlobalJob, Node, NodeId, Replica, ReplicaId, ReplicaState, Revision, Service, ServiceKey
+from rookery.model import Node, NodeId, NodeState, Replica, ReplicaId, ReplicaState, Revision, Service, ServiceKey
 from rookery.model.ids import service_key
 
 from rookery_manager import scheduler
 from rookery_manager.actor import Actor
 from rookery_manager.clock import Clock
+from rookery_manager.concerns import Concerns
 from rookery_manager.leases import Leases
 from rookery_manager.loops import DirtyKeys, reconcile
-from rookery_manager.planners.actions import Action, Assign, Refuse, earliest
-from rookery_manager.planners.nodes import NodeView, plan_node
+from rookery_manager.planners.actions import Action, Assign, Create, Refuse, earliest
+from rookery_manager.planners.nodes import NodeView, plan_gone, plan_node
 from rookery_manager.planners.service import plan_service
 from rookery_manager.records import Record
 from rookery_manager.routing import RoutePlane
@@ -33,6 +34,7 @@ class Services:
         self._clock = clock
         self._plane = plane
         self.keys = keys
+        self._concerns = Concerns(state)
         for key in state.services:
             keys.mark(key)
         state.listen(self._on_record)
@@ -46,45 +48,39 @@ class Services:
             return None
         now = self._clock()
         plan = plan_service(view, now)
-        if not await self._actor.act(plan.actions, read=[view.service]):
+        chosen = {action.node_id for action in plan.actions if isinstance(action, Create) and action.node_id}
+        if not await self._actor.act(plan.actions, read=[view.service, *(self._state.nodes[node_id] for node_id in chosen)]):
             self.keys.mark(key)
         return earliest(plan.wake_at, self._plane.wake_at() if view.undrained else None)
 
     def _on_record(self, record: Record, _after: Record | None) -> None:
         match record:
             case Service():
-                self.keys.mark(record.key)
+                self._concerns.update(record.key)
+                self._mark(record.key)
             case Revision():
-                self.keys.mark(service_key(record.app, record.service))
+                key = service_key(record.app, record.service)
+                self._concerns.update(key)
+                self.keys.mark(key)
             case Replica():
-                self.keys.mark(record.key)
-                self._mark_dependents(record)
+                self._mark(record.key)
             case Node():
-                self._mark_node(record.id)
+                for replica in self._state.replicas_on(record.id).values():
+                    self.keys.mark(replica.key)
+                for key in self._concerns.globals:
+                    self.keys.mark(key)
             case _:
                 return
 
-    def _mark_dependents(self, replica: Replica) -> None:
-        """Services of the same app that wait for this one."""
-        app = self._state.apps.get(replica.app)
-        for name in app.services if app else ():
-            key = service_key(replica.app, name)
-            service = self._state.services.get(key)
-            revision = self._state.revision_of(key, service.revision) if service else None
-            if revision and any(dependency.service == replica.service for dependency in revision.spec.depends_on):
-                self.keys.mark(key)
-
-    def _mark_node(self, node_id: NodeId) -> None:
-        for replica in self._state.replicas_on(node_id).values():
-            self.keys.mark(replica.key)
-        for key, service in self._state.services.items():
-            revision = self._state.revision_of(key, service.revision)
-            if revision and isinstance(revision.spec.mode, Global | GlobalJob):
-                self.keys.mark(key)
+    def _mark(self, key: ServiceKey) -> None:
+        """The service, and those that wait for it."""
+        self.keys.mark(key)
+        for waiting in self._concerns.waiting_for(key):
+            self.keys.mark(waiting)
 
 
 class Nodes:
-    """Judges nodes by their leases."""
+    """Judges nodes by their leases, and takes for lost what is on nodes that are down or gone."""
 
     def __init__(self, state: State, actor: Actor, clock: Clock, leases: Leases) -> None:
         self._state = state
@@ -92,28 +88,39 @@ class Nodes:
         self._clock = clock
         self._leases = leases
         self.keys: DirtyKeys[NodeId] = DirtyKeys(clock)
-        for node_id in state.nodes:
+        for node_id in {*state.nodes, *(r.node_id for r in state.replicas.values() if r.node_id and not r.ended)}:
             self.keys.mark(node_id)
+        state.listen(self._on_record)
 
     async def run(self) -> None:
         await reconcile(self.keys, self._step)
 
     async def _step(self, node_id: NodeId) -> float | None:
         node = self._state.nodes.get(node_id)
-        if node is None:
-            return None
         if self._actor.failing:
             self._leases.stood_still()
-        view = NodeView(
-            node=node,
-            heard_at=self._leases.heard_at(node_id),
-            lease_until=self._leases.until(node_id),
-            replicas=tuple(r for r in self._state.replicas_on(node_id).values() if not r.ended),
-        )
-        plan = plan_node(view, self._clock())
-        if not await self._actor.act(plan.actions, read=[node]):
+        replicas = tuple(r for r in self._state.replicas_on(node_id).values() if not r.ended)
+        if node is None:
+            self._leases.forget(node_id)
+            plan = plan_gone(replicas)
+        else:
+            heard_at, until = self._leases.heard_at(node_id), self._leases.until(node_id)
+            plan = plan_node(NodeView(node=node, heard_at=heard_at, lease_until=until, replicas=replicas), self._clock())
+        if not await self._actor.act(plan.actions, read=[node] if node else []):
             self.keys.mark(node_id)
         return plan.wake_at
+
+    def _on_record(self, record: Record, after: Record | None) -> None:
+        """A replica may have been given to a node in the moment in which that was judged, or removed."""
+        match record, after:
+            case Node(), None:
+                self.keys.mark(record.id)
+            case _, Replica() if after.node_id and not after.ended:
+                node = self._state.nodes.get(after.node_id)
+                if node is None or node.state is not NodeState.READY:
+                    self.keys.mark(after.node_id)
+            case _:
+                return
 
 
 class Placement:

@@ -36,6 +36,11 @@ def plan_node(view: NodeView, now: float) -> Plan:
     )
 
 
+def plan_gone(replicas: Sequence[Replica]) -> Plan:
+    """Of a node that is no longer in the cluster."""
+    return Plan(actions=_lose(replicas, "its node was removed from the cluster"))
+
+
 def _lose(replicas: Sequence[Replica], why: str) -> tuple[Action, ...]:
     return tuple(Lose(replica=replica, why=why) for replica in replicas if not replica.ended)
 
