@@ -30,7 +30,8 @@ class Groups:
         self._unified = (root / "cgroup.controllers").exists()
         kinds = [""] if self._unified else ["memory", "cpu", "pids"]
         self._parents = {kind: root / kind / self._name for kind in kinds}
-        self.usable = all(self._usable(parent) for parent in self._parents.values())
+        self.usable = all(self._open(parent) for parent in self._parents.values())
+        self.close()
 
     def describe(self) -> str:
         if self.usable:
@@ -48,6 +49,7 @@ class Groups:
             return Limits(rlimits=tuple(rlimits))
         made = []
         for kind, parent in self._parents.items():
+            self._open(parent)
             folder = parent / replica_id
             folder.mkdir(exist_ok=True)
             for name, value in self._settings(kind, wanted):
@@ -59,6 +61,7 @@ class Groups:
         for parent in self._parents.values():
             with contextlib.suppress(OSError):
                 (parent / replica_id).rmdir()
+        self.close()
 
     def close(self) -> None:
         """Removes the parents, if nothing is in them."""
@@ -66,7 +69,8 @@ class Groups:
             with contextlib.suppress(OSError):
                 parent.rmdir()
 
-    def _usable(self, parent: Path) -> bool:
+    def _open(self, parent: Path) -> bool:
+        """Makes a parent, so that replicas can have groups in it; false where that is not allowed."""
         try:
             parent.mkdir(exist_ok=True)
             if self._unified:
