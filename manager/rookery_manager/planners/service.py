@@ -82,7 +82,7 @@ def _plan_replicated(view: ServiceView, now: float) -> Plan:
     ]
     actions: list[Action] = []
     for number in sorted(surplus):
-        why = f"{view.service.key} is wanted {wanted} times, not {len(taken)}"
+        why = f"{_number_wanted(view, wanted)}, not {len(taken)}"
         actions += [retire(view, replica, why, now) for replica in slots[number].staying]
     kept = sorted(taken - set(surplus))
     fresh = _lowest_free(wanted - len(kept), taken)
@@ -252,7 +252,7 @@ def _create(view: ServiceView, slot_number: int, node_id: NodeId, slot: Slot) ->
     elif last is not None and last.desired is Desired.RUN:
         why = f"takes the place of one that ended: {last.why}"
     else:
-        why = f"{service.key} is wanted {service.replicas} times" if slot_number else f"{service.key} is wanted on every node"
+        why = _number_wanted(view, service.replicas) if slot_number else f"{service.key} is wanted on every node"
     brief = view.nodes.get(node_id)
     return Create(
         app=service.app,
@@ -263,6 +263,10 @@ def _create(view: ServiceView, slot_number: int, node_id: NodeId, slot: Slot) ->
         node_name=brief.name if brief else "",
         why=why,
     )
+
+
+def _number_wanted(view: ServiceView, number: int) -> str:
+    return f"{number} replica{'s' if number != 1 else ''} of {view.service.key} {'are' if number != 1 else 'is'} wanted"
 
 
 def _lowest_free(count: int, taken: Iterable[int]) -> list[int]:

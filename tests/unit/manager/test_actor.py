@@ -54,13 +54,19 @@ def in_world(scene: Callable[[World], Awaitable[None]]) -> None:
 
 def test_actions_become_records_and_events_with_their_whys() -> None:
     async def scene(world: World) -> None:
-        assert await world.actor.act([Create(app="shop", service="web", slot=1, revision=1, why="shop/web is wanted 1 times")])
+        assert await world.actor.act(
+            [Create(app="shop", service="web", slot=1, revision=1, why="1 replica of shop/web is wanted")]
+        )
         (replica,) = world.state.replicas.values()
-        assert (replica.state, replica.why, replica.created_at) == (ReplicaState.PENDING, "shop/web is wanted 1 times", 100.0)
+        assert (replica.state, replica.why, replica.created_at) == (
+            ReplicaState.PENDING,
+            "1 replica of shop/web is wanted",
+            100.0,
+        )
         assert await world.actor.act([Assign(replica=replica, node_id=NodeId("n1"), node_name="n1", why="it has room")])
         assert world.state.replicas_on(NodeId("n1"))[replica.id].state is ReplicaState.ASSIGNED
         assert [change.why for change in await world.store.history()] == [
-            "create: shop/web is wanted 1 times",
+            "create: 1 replica of shop/web is wanted",
             "assign to n1: it has room",
         ]
 

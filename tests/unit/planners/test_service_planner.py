@@ -104,8 +104,8 @@ def test_nothing_is_done_where_all_is_as_wanted() -> None:
 
 def test_what_is_missing_is_created() -> None:
     assert planned(view(running(2))) == [
-        "create web.1 revision 1: shop/web is wanted 3 times",
-        "create web.3 revision 1: shop/web is wanted 3 times",
+        "create web.1 revision 1: 3 replicas of shop/web are wanted",
+        "create web.3 revision 1: 3 replicas of shop/web are wanted",
     ]
 
 
@@ -118,14 +118,16 @@ def test_one_that_was_lost_is_replaced_at_once_and_says_why() -> None:
 
 def test_surplus_drains_the_highest_slots_and_first_those_that_are_not_ready() -> None:
     assert planned(view(running(1), running(2, ready=False), running(3), running(4), wanted=2)) == [
-        "drain shop/web.2 until 1030: shop/web is wanted 2 times, not 4",
-        "drain shop/web.4 until 1030: shop/web is wanted 2 times, not 4",
+        "drain shop/web.2 until 1030: 2 replicas of shop/web are wanted, not 4",
+        "drain shop/web.4 until 1030: 2 replicas of shop/web are wanted, not 4",
     ]
 
 
 def test_a_service_without_routes_needs_no_drain() -> None:
     specs = {1: spec(ports=())}
-    assert planned(view(running(1), running(2), wanted=1, specs=specs)) == ["stop shop/web.2: shop/web is wanted 1 times, not 2"]
+    assert planned(view(running(1), running(2), wanted=1, specs=specs)) == [
+        "stop shop/web.2: 1 replica of shop/web is wanted, not 2"
+    ]
 
 
 def test_a_draining_replica_stops_when_nothing_is_in_flight_on_it() -> None:
@@ -173,7 +175,7 @@ class TestUpdate:
         assert planned(view(stopping, running(2), wanted=2, revision=2, specs=specs)) == []
         stopped = replace(stopping, state=ReplicaState.STOPPED, desired=Desired.STOP)
         assert planned(view(stopped, running(2), wanted=2, revision=2, specs=specs)) == [
-            "create web.1 revision 2: shop/web is wanted 2 times"
+            "create web.1 revision 2: 2 replicas of shop/web are wanted"
         ]
 
     def test_a_revision_that_needs_no_new_container_replaces_nothing(self) -> None:
@@ -231,7 +233,7 @@ class TestEnds:
 
     def test_one_that_was_stopped_on_purpose_leaves_its_place_free(self) -> None:
         done = running(1, state=ReplicaState.STOPPED, ready=False, desired=Desired.STOP)
-        assert planned(view(done, wanted=1)) == ["create web.1 revision 1: shop/web is wanted 1 times"]
+        assert planned(view(done, wanted=1)) == ["create web.1 revision 1: 1 replica of shop/web is wanted"]
 
     def test_a_removed_service_drains_and_is_then_forgotten(self) -> None:
         assert planned(view(running(1), removing=True, wanted=1)) == ["drain shop/web.1 until 1030: shop/web is removed"]
@@ -248,7 +250,7 @@ class TestEnds:
 @pytest.mark.parametrize("state", [ReplicaState.ASSIGNED, ReplicaState.PREPARING, ReplicaState.STARTING])
 def test_one_that_never_ran_is_stopped_without_a_drain(state: ReplicaState) -> None:
     surplus = running(2, state=state, ready=False)
-    assert planned(view(running(1), surplus, wanted=1)) == ["stop shop/web.2: shop/web is wanted 1 times, not 2"]
+    assert planned(view(running(1), surplus, wanted=1)) == ["stop shop/web.2: 1 replica of shop/web is wanted, not 2"]
 
 
 def test_a_dependency_that_is_not_met_holds_starts_back() -> None:
@@ -259,7 +261,7 @@ def test_a_dependency_that_is_not_met_holds_starts_back() -> None:
 
 def test_a_scaled_service_keeps_its_replicas() -> None:
     mode = {1: spec(mode=Replicated(replicas=1))}
-    assert planned(view(running(1), wanted=2, specs=mode)) == ["create web.2 revision 1: shop/web is wanted 2 times"]
+    assert planned(view(running(1), wanted=2, specs=mode)) == ["create web.2 revision 1: 2 replicas of shop/web are wanted"]
 
 
 class TestWhatNeverGetsReady:
@@ -316,7 +318,7 @@ class TestJobs:
 
     def test_more_completions_run_in_new_places_and_fewer_undo_none(self) -> None:
         done = [running(n, state=ReplicaState.STOPPED, ready=False, exit_code=0) for n in (1, 2)]
-        assert planned(view(*done, wanted=3, specs=JOB)) == ["create web.3 revision 1: shop/web is wanted 3 times"]
+        assert planned(view(*done, wanted=3, specs=JOB)) == ["create web.3 revision 1: 3 replicas of shop/web are wanted"]
         assert planned(view(*done, wanted=1, specs=JOB)) == []
 
 
