@@ -3,10 +3,11 @@
     PYTHONPATH=tests/cluster python bench/deploy.py [--counts 10,50,100] [--rounds 3]
 
 Time is taken until the system itself says that all run; for the floor, until the last start call returned. The image is on every
-engine.
+engine. All three once with a network of the app's own, as a compose file gives it, and once on the engines' default bridge.
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +18,10 @@ from rig import Host, Rig
 from swarm import Swarm
 
 HOSTS = 4
-FLOOR_PARALLEL = (1, 2, 4)  # requests at a time on each engine; the best counts
+FLOOR_PARALLEL = max(
+    2, os.cpu_count() or 0
+)  # starts at a time on each engine: fewer leave cores idle, more only get in each other's way
+SIDES = ("rookery", "floor", "swarm")
 
 
 def main() -> None:
@@ -27,50 +31,44 @@ def main() -> None:
     options = parser.parse_args()
     counts = [int(word) for word in options.counts.split(",")]
     print(f"deploy: {HOSTS} engines, 2 MB busybox image, {machine()}\n", flush=True)
-    with Rig(HOSTS) as rig:
-        seen = {count: measure(rig, count, options.rounds) for count in counts}
     rows = []
-    for count, sides in seen.items():
-        ours, base, swarm = (median(sides[side]) for side in ("rookery", "floor", "swarm"))
-        rows.append(
-            [str(count), *(seconds(sides[s]) for s in ("rookery", "floor", "swarm")), f"{ours / base:.2f}", f"{ours / swarm:.2f}"]
-        )
-    print("\n" + table(["replicas", "Rookery", "floor", "Swarm", "Rookery / floor", "Rookery / Swarm"], rows))
+    with Rig(HOSTS) as rig:
+        for count in counts:
+            for network in (True, False):
+                seen = measure(rig, count, network, options.rounds)
+                ours, base, swarm = (median(seen[side]) for side in SIDES)
+                kind = "own" if network else "default"
+                times = [seconds(seen[side]) for side in SIDES]
+                rows.append([str(count), kind, *times, f"{ours / base:.2f}", f"{ours / swarm:.2f}"])
+    print("\n" + table(["replicas", "network", "Rookery", "floor", "Swarm", "Rookery / floor", "Rookery / Swarm"], rows))
 
 
-def measure(rig: Rig, count: int, rounds: int) -> dict[str, list[float]]:
+def measure(rig: Rig, count: int, network: bool, rounds: int) -> dict[str, list[float]]:
     """Seconds of each side in each round. The sides take turns, so that a busy moment of the machine hits them alike."""
-    sides: dict[str, Callable[[], float]] = {
-        "floor": lambda: min(_floor(rig, count, parallel) for parallel in FLOOR_PARALLEL),
-        "rookery": lambda: _ours(rig, count),
-        "swarm": lambda: _swarm(rig, count),
-    }
-    seen: dict[str, list[float]] = {side: [] for side in sides}
+    run: dict[str, Callable[[Rig, int, bool], float]] = {"rookery": _ours, "floor": _floor, "swarm": _swarm}
+    seen: dict[str, list[float]] = {side: [] for side in SIDES}
     for number in range(rounds):
-        for side, run in sides.items():
-            seen[side].append(run())
-            print(f"  {count} replicas, round {number + 1}: {side} {seen[side][-1]:.2f} s", flush=True)
+        for side in SIDES:
+            seen[side].append(run[side](rig, count, network))
+            clear(rig.hosts)
+        kind = "a network of their own" if network else "the default network"
+        took = ", ".join(f"{side} {seen[side][-1]:.2f} s" for side in SIDES)
+        print(f"  {count} replicas on {kind}, round {number + 1}: {took}", flush=True)
     return seen
 
 
-def _floor(rig: Rig, count: int, parallel: int) -> float:
-    took = floor.deploy(rig.hosts, count, parallel=parallel)
-    clear(rig.hosts)
-    return took
+def _floor(rig: Rig, count: int, network: bool) -> float:
+    return floor.deploy(rig.hosts, count, parallel=FLOOR_PARALLEL, network=network)
 
 
-def _ours(rig: Rig, count: int) -> float:
+def _ours(rig: Rig, count: int, network: bool) -> float:
     with Ours(rig, rig.hosts) as cluster:
-        took = cluster.deploy(count)
-    clear(rig.hosts)
-    return took
+        return cluster.deploy(count, network=network)
 
 
-def _swarm(rig: Rig, count: int) -> float:
+def _swarm(rig: Rig, count: int, network: bool) -> float:
     with Swarm(rig.hosts) as swarm:
-        took = swarm.deploy(count)
-    clear(rig.hosts)
-    return took
+        return swarm.deploy(count, network=network)
 
 
 def clear(hosts: list[Host]) -> None:

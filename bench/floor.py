@@ -11,14 +11,15 @@ from rig.image import IMAGE
 _NETWORK = "floor_default"
 
 
-def deploy(hosts: list[Host], count: int, *, parallel: int) -> float:
+def deploy(hosts: list[Host], count: int, *, parallel: int, network: bool) -> float:
     """Seconds until all containers run, spread over the hosts, `parallel` requests at a time on each engine.
 
-    They have what Rookery gives a replica of the same service: labels, environment and a network of the app's own.
+    They have what Rookery gives a replica: labels, environment and, with `network`, a network of the app's own.
     """
     began = time.monotonic()
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        list(pool.map(lambda host: host.engine.client.api.create_network(_NETWORK, driver="bridge", check_duplicate=True), hosts))
+    if network:
+        with ThreadPoolExecutor(len(hosts)) as pool:
+            list(pool.map(lambda host: host.engine.client.api.create_network(_NETWORK, driver="bridge"), hosts))
     own = threading.local()
     clients: list[docker.APIClient] = []
 
@@ -28,7 +29,7 @@ def deploy(hosts: list[Host], count: int, *, parallel: int) -> float:
         if host.name not in known:
             known[host.name] = docker.APIClient(base_url=host.engine.url, version="1.41")
             clients.append(known[host.name])
-        _start(known[host.name], index)
+        _start(known[host.name], index, network)
 
     with ThreadPoolExecutor(parallel * len(hosts)) as pool:
         list(pool.map(start, range(count)))
@@ -38,15 +39,21 @@ def deploy(hosts: list[Host], count: int, *, parallel: int) -> float:
     return took
 
 
-def _start(client: docker.APIClient, index: int) -> None:
+def _start(client: docker.APIClient, index: int, network: bool) -> None:
     identity = {"app": "floor", "service": "busybox", "slot": str(index), "node": "floor", "replica": f"{index:026}"}
+    joined = {}
+    if network:
+        alias = client.create_endpoint_config(aliases=["busybox"])
+        joined = {
+            "host_config": client.create_host_config(network_mode=_NETWORK),
+            "networking_config": client.create_networking_config({_NETWORK: alias}),
+        }
     made = client.create_container(
         IMAGE,
         ["sleep", "1000000000"],
         name=f"floor-busybox-{index}",
         labels={**{f"rookery.{key}": value for key, value in identity.items()}, "rookery.revision": "1"},
         environment={f"ROOKERY_{key.upper()}": value for key, value in identity.items()},
-        host_config=client.create_host_config(network_mode=_NETWORK),
-        networking_config=client.create_networking_config({_NETWORK: client.create_endpoint_config(aliases=["busybox"])}),
+        **joined,
     )
     client.start(made["Id"])

@@ -1,6 +1,7 @@
 """Rookery on a rig's engines: the manager on the first host, an agent on every one."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -44,11 +45,14 @@ class Ours:
         for part in [*self.agents.values(), self.manager]:
             self.rig.discard(part)
 
-    def deploy(self, count: int) -> float:
-        """Seconds until all replicas of a new app are ready."""
+    def deploy(self, count: int, *, network: bool = True) -> float:
+        """Seconds until all replicas of a new app are ready; without `network` they are on the engines' default bridge."""
         file = Path(self.rig.folder / "bench.yml")
         file.write_text(COMPOSE)
         app = load([file], app=APP, env={"N": str(count)}).app
+        if not network:
+            (service,) = app.services
+            app = replace(app, services=(replace(service, container=replace(service.container, networks=())),))
         began = time.monotonic()
         self.client.apply(app)
         wait_until(lambda: self.ready() == count, within_s=300, what=f"{count} replicas to be ready", every_s=0.05)

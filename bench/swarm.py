@@ -33,16 +33,19 @@ class Swarm:
         states = [node["Status"]["State"] for node in self._api.nodes()]
         return len(states) == len(self.hosts) and all(state == "ready" for state in states)
 
-    def deploy(self, count: int, command: tuple[str, ...] = ("sleep", "1000000000")) -> float:
-        """Seconds until all tasks of a new service report that they run."""
+    def deploy(self, count: int, *, network: bool = True) -> float:
+        """Seconds until all tasks of a new service report that they run; with `network`, an overlay as a stack gets one."""
         began = time.monotonic()
-        self.create(count, command)
+        self._create(count, network)
         wait_until(lambda: self.running() == count, within_s=300, what=f"{count} tasks to run", every_s=0.05)
         return time.monotonic() - began
 
-    def create(self, count: int, command: tuple[str, ...]) -> None:
+    def _create(self, count: int, network: bool) -> None:
         image = self._api.inspect_image(IMAGE)["Id"]  # by id: Swarm asks a registry about anything else
-        template = {"ContainerSpec": {"Image": image, "Command": list(command)}}
+        template: dict[str, Any] = {"ContainerSpec": {"Image": image, "Command": ["sleep", "1000000000"]}}
+        if network:
+            made = self._api.create_network("swarm_default", driver="overlay", scope="swarm")
+            template["Networks"] = [{"Target": made["Id"], "Aliases": ["busybox"]}]
         self._api.create_service(template, name="busybox", mode={"Replicated": {"Replicas": count}})
 
     def tasks(self) -> list[dict[str, Any]]:
