@@ -10,9 +10,11 @@ from rookery.model import (
     GlobalJob,
     Node,
     NodeId,
+    PortMode,
     Replica,
     ReplicaId,
     ReplicaState,
+    Resources,
     Revision,
     Service,
     ServiceKey,
@@ -112,6 +114,8 @@ def _in_the_way(state: State, wanted: Revision, replicas: tuple[Replica, ...]) -
 
 def _briefs(state: State, wanted: Revision, replicas: tuple[Replica, ...]) -> dict[NodeId, NodeBrief]:
     is_global = isinstance(wanted.spec.mode, Global | GlobalJob)
+    # What else is on the nodes is looked at only where it may matter: it is the whole cluster.
+    takes_room = wanted.spec.reservations != Resources() or any(port.mode is PortMode.HOST for port in wanted.spec.ports)
     node_ids = set(state.nodes) if is_global else {r.node_id for r in replicas if r.node_id}
     briefs = {}
     for node_id in node_ids:
@@ -121,7 +125,8 @@ def _briefs(state: State, wanted: Revision, replicas: tuple[Replica, ...]) -> di
         refusal = ""
         if is_global:  # a replica that is there must not be in its own way
             key = service_key(wanted.app, wanted.service)
-            refusal = scheduler.eligible(wanted.spec, node_view(state, node, without=key)) or ""
+            around = node_view(state, node, without=key) if takes_room else scheduler.view(node, (), {})
+            refusal = scheduler.eligible(wanted.spec, around) or ""
         briefs[node_id] = NodeBrief(
             id=node_id, name=node.name, state=node.state, availability=node.availability, why=node.why, refusal=refusal
         )
