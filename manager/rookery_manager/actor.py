@@ -23,6 +23,7 @@ from rookery_manager.planners.actions import (
     Forget,
     ForgetService,
     Lose,
+    Move,
     Observe,
     Refuse,
     SetNode,
@@ -151,6 +152,9 @@ class Actor:
                 move(action.replica, ReplicaState.LOST, action.why, "lose", ready=False, ready_at=0.0)
             case Adopt():
                 put(replace(self._latest(action.replica, writes), revision=action.revision), action.why)
+            case Move():
+                put(replace(self._latest(action.replica, writes), move_why=action.why), f"move: {action.why}")
+                told.append(f"move {action.replica.name}: {action.why}")
             case Observe():
                 before = self._latest(action.replica, writes)
                 after = observed(before, action.status, now)

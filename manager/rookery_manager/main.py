@@ -22,7 +22,7 @@ from rookery_manager.following import RoutingService
 from rookery_manager.leases import Leases
 from rookery_manager.logs import LogHub
 from rookery_manager.loops import DirtyKeys
-from rookery_manager.reconcilers import Nodes, Placement, Services
+from rookery_manager.reconcilers import Balance, Nodes, Placement, Services
 from rookery_manager.routing import RoutePlane
 from rookery_manager.sessions import Sessions
 from rookery_manager.state import State
@@ -87,6 +87,7 @@ async def _serve(
     services = Services(state, actor, clock, plane, keys)
     nodes = Nodes(state, actor, clock, leases)
     placement = Placement(state, actor, views)
+    balance = Balance(state, actor, clock, views)
     logs = LogHub()
     dispatch = DispatchService(
         state=state,
@@ -130,6 +131,7 @@ async def _serve(
                 services.run(),
                 nodes.run(),
                 placement.run(),
+                balance.run(),
                 _notice_stalls(leases),
             )
         ]

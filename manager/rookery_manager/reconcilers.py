@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from rookery.model import Node, NodeId, NodeState, Replica, ReplicaId, ReplicaState, Revision, Service, ServiceKey
+from rookery.model import Availability, Node, NodeId, NodeState, Replica, ReplicaId, ReplicaState, Revision, Service, ServiceKey
 from rookery.model.ids import service_key
 
 from rookery_manager import scheduler
@@ -14,6 +14,7 @@ from rookery_manager.leases import Leases
 from rookery_manager.loops import DirtyKeys, reconcile
 from rookery_manager.planners.actions import Action, Assign, Create, Refuse, earliest
 from rookery_manager.planners.nodes import NodeView, plan_gone, plan_node
+from rookery_manager.planners.rebalance import BalanceView, plan_rebalance
 from rookery_manager.planners.service import plan_service
 from rookery_manager.records import Record
 from rookery_manager.routing import RoutePlane
@@ -121,6 +122,45 @@ class Nodes:
                     self.keys.mark(after.node_id)
             case _:
                 return
+
+
+class Balance:
+    """Looks, when a node came (back), whether services are to be spread anew."""
+
+    def __init__(self, state: State, actor: Actor, clock: Clock, views: NodeViews) -> None:
+        self._state = state
+        self._actor = actor
+        self._clock = clock
+        self._views = views
+        self.keys: DirtyKeys[ServiceKey] = DirtyKeys(clock)
+        for key in state.services:
+            self.keys.mark(key)
+        state.listen(self._on_record)
+
+    async def run(self) -> None:
+        await reconcile(self.keys, self._step)
+
+    async def _step(self, key: ServiceKey) -> float | None:
+        service = self._state.services.get(key)
+        revision = self._state.revision_of(key, service.revision) if service else None
+        if service is None or revision is None:
+            return None
+        replicas = tuple(r for r in self._state.replicas_of(key).values() if not r.ended)
+        view = BalanceView(service=service, spec=revision.spec, replicas=replicas, nodes=self._views.all())
+        plan = plan_rebalance(view, self._clock())
+        if not await self._actor.act(plan.actions, read=[service]):
+            self.keys.mark(key)
+        return plan.wake_at
+
+    def _on_record(self, record: Record, after: Record | None) -> None:
+        """A node that can take work now, and could not before."""
+        if isinstance(after, Node) and _takes_work(after) and (record is after or not _takes_work(record)):
+            for key in self._state.services:
+                self.keys.mark(key)
+
+
+def _takes_work(record: Record) -> bool:
+    return isinstance(record, Node) and record.state is NodeState.READY and record.availability is Availability.ACTIVE
 
 
 class Placement:

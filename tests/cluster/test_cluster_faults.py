@@ -105,6 +105,9 @@ def test_a_node_that_is_cut_off_is_replaced_and_taken_back(cluster: Cluster) -> 
         cluster.wait(
             lambda: len(cluster.started()) == 12 and cluster.converged(), what="superfluous replicas to be stopped", within_s=60
         )
+        cluster.wait(
+            lambda: len(cluster.started([lost])) == 3 and cluster.converged(), what="the node to get its share again", within_s=60
+        )
     late = [why for at, why in traffic.failed if at > recovered]
     assert not late, "requests failed although all was ready"
 

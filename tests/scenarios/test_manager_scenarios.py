@@ -223,3 +223,20 @@ def test_senseless_flags_are_refused(argument: list[str], capsys: pytest.Capture
         parse(argument)
     assert exit_info.value.code == 2
     assert "--lease" in capsys.readouterr().err or "--heartbeat" in argument[0]
+
+
+def test_a_node_that_comes_late_gets_its_share_and_no_endpoint_is_missed(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with manager(tmp_path) as m, FakeAgent(m.address, "n1") as a, FakeProxy(m.address) as proxy:
+            await m.deploy(web())
+            await until(lambda: len(proxy.endpoints("shop/web:8080")) == 4)
+            async with FakeAgent(m.address, "n2") as b:
+
+                def is_even() -> bool:
+                    assert len(proxy.endpoints("shop/web:8080")) >= 4
+                    return len(a.running()) == len(b.running()) == 2
+
+                await until(is_even)
+                await until(lambda: m.converged("web"))
+
+    asyncio.run(scene())

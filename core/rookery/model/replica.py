@@ -105,7 +105,8 @@ class Endpoint:
 class Replica:
     """`why` is the reason of the latest transition, made at `changed_at`. A `ready_at` or `drain_deadline_at` of 0 is none.
 
-    `desired` is what the manager wants: an ended replica that was to run has ended by itself.
+    `desired` is what the manager wants: an ended replica that was to run has ended by itself. `move_why` is why another one is to
+    take its place on another node; empty where it may stay.
     """
 
     id: ReplicaId
@@ -127,6 +128,7 @@ class Replica:
     exit_code: int | None = None
     container_id: str = ""
     desired: Desired = Desired.RUN
+    move_why: str = ""
 
     @property
     def name(self) -> str:

@@ -1985,6 +1985,7 @@ class Replica(_message.Message):
     READY_AT_FIELD_NUMBER: _builtins.int
     NODE_NAME_FIELD_NUMBER: _builtins.int
     DESIRED_FIELD_NUMBER: _builtins.int
+    MOVE_WHY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     app: _builtins.str
     service: _builtins.str
@@ -2011,6 +2012,8 @@ class Replica(_message.Message):
     """hostname of the node, kept for when the node is gone"""
     desired: Global___Desired.ValueType
     """stop: the manager wants it gone; an ended one that was to run ended by itself"""
+    move_why: _builtins.str
+    """why another one is to take its place on another node; empty: it may stay"""
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]: ...
     def __init__(
@@ -2035,10 +2038,11 @@ class Replica(_message.Message):
         ready_at: _builtins.float = ...,
         node_name: _builtins.str = ...,
         desired: Global___Desired.ValueType = ...,
+        move_why: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "app", b"app", "changed_at", b"changed_at", "container_id", b"container_id", "created_at", b"created_at", "desired", b"desired", "drain_deadline_at", b"drain_deadline_at", "endpoints", b"endpoints", "exit_code", b"exit_code", "id", b"id", "node_id", b"node_id", "node_name", b"node_name", "ready", b"ready", "ready_at", b"ready_at", "restarts", b"restarts", "revision", b"revision", "service", b"service", "slot", b"slot", "state", b"state", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "app", b"app", "changed_at", b"changed_at", "container_id", b"container_id", "created_at", b"created_at", "desired", b"desired", "drain_deadline_at", b"drain_deadline_at", "endpoints", b"endpoints", "exit_code", b"exit_code", "id", b"id", "move_why", b"move_why", "node_id", b"node_id", "node_name", b"node_name", "ready", b"ready", "ready_at", b"ready_at", "restarts", b"restarts", "revision", b"revision", "service", b"service", "slot", b"slot", "state", b"state", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

@@ -62,6 +62,14 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Another replica is to take its place on another node; it stays until that one is ready."""
+
+    replica: Replica
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lose:
     """The replica's node was lost or removed, and the replica with it."""
 
@@ -115,7 +123,7 @@ class SetNode:
     conditions: tuple[NodeCondition, ...] | None = None
 
 
-Action = Create | Assign | Refuse | Drain | Stop | Adopt | Lose | Observe | Forget | ForgetService | SetRollout | SetNode
+Action = Create | Assign | Refuse | Drain | Stop | Adopt | Move | Lose | Observe | Forget | ForgetService | SetRollout | SetNode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -200,6 +200,8 @@ def _must_move(view: ServiceView, replica: Replica) -> str:
         return f"node {brief.name} leaves: {brief.why}"
     if brief.availability is Availability.DRAINED:
         return f"node {brief.name} is drained"
+    if replica.move_why:
+        return replica.move_why
     failing = not replica.ready and replica.restarts >= MOVE_AFTER_RESTARTS and isinstance(view.spec.mode, Replicated)
     if failing and replica.restarts >= MOVE_AFTER_RESTARTS * 2 ** _moves_before(view, replica):
         return f"it failed {replica.restarts} times on node {brief.name}"
