@@ -1,7 +1,7 @@
 """Keeps one service at what is wanted of it: how many replicas, of which revision, on nodes that may have them.
 
 Invariant: with start-first order a ready replica is retired only when another one is ready in its place, when it is surplus, or
-when no node has room for both. A place never has more than two replicas that keep failing.
+when no node has room for both. A place never has more than one replica of older revisions, nor two that keep failing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -121,7 +121,9 @@ def _plan_places(view: ServiceView, places: Sequence[tuple[int, NodeId, Slot]], 
     held_back = bool(view.unmet) and not any(view.is_current(replica) for replica in view.replicas)
     for number, node_id, slot in places:
         current = _current(view, slot)
-        stale = [replica for replica in slot.staying if replica not in current]
+        outdated = sorted((r for r in slot.staying if r not in current), key=lambda r: (not r.ready, r.created_at, r.id))
+        stale, spare = outdated[:1], outdated[1:]
+        actions += [retire(view, r, _replaced(view, r), now) for r in spare]  # left by updates that others overtook
         good = [replica for replica in current if not _must_move(view, replica)]
         moving = [replica for replica in current if replica not in good]
         if not slot.staying:

@@ -265,6 +265,18 @@ def test_a_scaled_service_keeps_its_replicas() -> None:
 
 
 class TestWhatNeverGetsReady:
+    def test_of_several_older_revisions_in_one_place_one_stays_until_the_new_one_is_ready(self) -> None:
+        waiting = Replica(
+            id=ReplicaId("p"), app="shop", service="web", slot=1, revision=2, why="no node fits", created_at=NOW - 9
+        )
+        failing = running(1, revision=3, ready=False, restarts=3)
+        new = running(1, revision=4, ready=False)
+        specs = {n: spec(f"web:{n}") for n in (1, 2, 3, 4)}
+        assert planned(view(running(1), waiting, failing, new, wanted=1, revision=4, specs=specs)) == [
+            "drain shop/web.1 until 1030: revision 3 of shop/web is replaced by 4",
+            "stop shop/web.1: revision 2 of shop/web is replaced by 4",
+        ]
+
     def test_an_update_whose_replica_gave_up_holds_and_keeps_the_old_one(self) -> None:
         gave_up = running(1, revision=2, state=ReplicaState.FAILED, ready=False, why="exited with status 1")
         plan = plan_service(view(running(1), running(2), gave_up, wanted=2, revision=2, specs=TWO_IMAGES), NOW)
