@@ -5,6 +5,7 @@ import asyncio
 import logging
 import secrets
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -35,6 +36,7 @@ log = logging.getLogger("rookery.manager")
 
 STALL_CHECK_S = 0.25
 STALL_S = 1.0  # a longer gap between two checks means that the manager could not hear its nodes
+CLOCK_BACK_S = 5.0  # what a clock may be set back between two managers without a word
 STOP_S = 0.5  # for calls under way when the manager is told to stop; streams go on with the next manager
 
 
@@ -63,10 +65,10 @@ def _interval(text: str) -> float:
 
 
 async def serve(options: argparse.Namespace, stop: asyncio.Event) -> None:
-    clock = steady_clock()
     async with AsyncExitStack() as cleanup:
         store = await _open_store(options.data)
         cleanup.push_async_callback(store.close)
+        clock = await _clock(store)
         cluster_id = await _cluster_id(store, clock)
         state = State()
         state.load(await store.snapshot())
@@ -156,6 +158,17 @@ async def _open_store(directory: Path) -> Store:
         raise Stop(f"can't keep the manager's data in {directory}: {error.strerror}; name another place with --data") from error
     except StoreError as error:
         raise Stop(str(error)) from error
+
+
+async def _clock(store: Store) -> Clock:
+    latest = max((change.at for change in await store.history(limit=1)), default=0.0)
+    clock = steady_clock(not_before=latest)
+    behind = latest - time.time()
+    if behind > CLOCK_BACK_S:
+        log.warning(
+            "this machine's clock is %.0f s behind the latest record: time goes on from there; is the clock right?", behind
+        )
+    return clock
 
 
 async def _cluster_id(store: Store, clock: Clock) -> str:

@@ -1,6 +1,8 @@
 """The whole manager over real connections, with agents and a proxy that only speak: operators' and machines' days."""
 
 import asyncio
+import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -211,6 +213,27 @@ def test_a_restarted_manager_takes_up_where_it_was(tmp_path: Path) -> None:
             assert agent.sets_received >= 2
             assert set(agent.assignments) == before
             assert await m.converged("web")
+
+    asyncio.run(scene())
+
+
+def test_a_clock_that_was_set_back_between_two_managers_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        now = time.time
+        with monkeypatch.context() as ahead:
+            ahead.setattr("time.time", lambda: now() + 3600)
+            async with manager(tmp_path) as m:
+                agent, proxy = FakeAgent(m.address, "n1"), FakeProxy(m.address)
+                port = int(m.address.rpartition(":")[2])
+                async with agent, proxy:
+                    await m.deploy(dataclasses.replace(web(replicas=2), drain_timeout_s=2.0))
+                    await until(lambda: len(proxy.endpoints("shop/web:8080")) == 2)
+                    proxy.in_flight = dict.fromkeys(agent.assignments, 1)
+                    await m.control.Scale(control_pb2.ScaleRequest(app="shop", service="web", replicas=1), timeout=PATIENCE_S)
+                    await until(lambda: len(proxy.endpoints("shop/web:8080")) == 1)
+        async with manager(tmp_path, port=port), agent, proxy:
+            assert len(agent.assignments) == 2
+            await until(lambda: len(agent.assignments) == 1)  # its drain timeout has passed, whatever the clock says
 
     asyncio.run(scene())
 
