@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from rookery.model import (
     ContainerSpec,
+    Desired,
     FailureAction,
     NodeId,
     Port,
@@ -151,3 +152,16 @@ def test_a_roll_back_that_fails_is_paused() -> None:
     found = verdict(view(crashed, replica(2, 1), state=RolloutState.ROLLING_BACK))
     assert found is not None
     assert found[0] == "paused"
+
+
+def test_a_jobs_rollout_is_done_when_its_places_have_completed() -> None:
+    done = replica(1, 2, ready=False, state=ReplicaState.STOPPED, exit_code=0)
+    still_runs = replica(2, 2, ready=False)
+    assert verdict(view(done, still_runs)) is None
+    assert verdict(view(done, replace(still_runs, state=ReplicaState.STOPPED, exit_code=0))) == (
+        "done",
+        2,
+        "revision 2 is rolled out in 10.0 s",
+    )
+    stopped = replace(still_runs, state=ReplicaState.STOPPED, exit_code=143, desired=Desired.STOP)
+    assert verdict(view(done, stopped)) is None
