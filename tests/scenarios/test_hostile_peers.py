@@ -130,7 +130,7 @@ def test_any_messages_of_agents_and_proxies_are_survived(tmp_path: Path) -> None
         chance = random.Random(7)
         async with manager(tmp_path) as m, FakeAgent(m.address, "n1"):
             await works(m, 2)
-            for number in range(60):
+            for number in range(25):
                 agent = [
                     hello(f"id-{number % 3}", info=info(f"odd-{number % 3}")),
                     *(_any_agent_message(chance) for _ in range(30)),
