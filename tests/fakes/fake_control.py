@@ -37,6 +37,8 @@ from rookery.model import (
     ReplicaState,
     Resources,
     Revision,
+    Rollout,
+    RolloutState,
     RouteTable,
     RuntimeKind,
     Score,
@@ -65,6 +67,8 @@ class FakeControl(ControlServiceServicer):
         self.stalled = False
         self.fails: dict[str, str] = {}  # services whose replicas fail, and why
         self.dies_after_looks: dict[str, int] = {}  # services whose first replica fails after it was ready, and when
+        self.earlier: dict[str, tuple[Revision, ...]] = {}  # of services, the revisions before the one in force
+        self.rollback_fails = ""  # why a roll-back ends paused
         self.refuses: dict[str, tuple[grpc.StatusCode, str]] = {}  # by method
         self.seen: list[tuple[str, Any]] = []
         self.apps: dict[str, App] = {}
@@ -269,11 +273,14 @@ class FakeControl(ControlServiceServicer):
     async def GetService(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "GetService", request)
         key = await self._need_service(context, request.app, request.service)
-        revision = Revision(
-            app=request.app, service=request.service, number=1, spec=self.specs[key], created_at=T0, actor="ann@box"
+        earlier = self.earlier.get(key, ())
+        number = len(earlier) + 1
+        newest = Revision(
+            app=request.app, service=request.service, number=number, spec=self.specs[key], created_at=T0, actor="ann@box"
         )
         mine = tuple(r for r in self.replicas.values() if r.key == key)
-        return encode(ServiceDetail(status=self._status(key), spec=self.specs[key], revisions=(revision,), replicas=mine))
+        revisions = (newest, *reversed(earlier))
+        return encode(ServiceDetail(status=self._status(key), spec=self.specs[key], revisions=revisions, replicas=mine))
 
     async def Scale(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "Scale", request)
@@ -281,6 +288,19 @@ class FakeControl(ControlServiceServicer):
         before = self.services[key].replicas
         self.services[key] = replace(self.services[key], replicas=request.replicas)
         return pb.ScaleResponse(before=before, after=request.replicas, revision=self.revision)
+
+    async def Rollback(self, request: Any, context: Any) -> Message:
+        await self._refuse(context, "Rollback", request)
+        key = await self._need_service(context, request.app, request.service)
+        before = self.services[key].revision
+        after = request.to or max(before - 1, 1)
+        if after != before:
+            state = RolloutState.PAUSED if self.rollback_fails else RolloutState.DONE
+            rollout = Rollout(
+                before=before, after=after, state=state, started_at=T0, changed_at=T0 + 7.5, why=self.rollback_fails
+            )
+            self.services[key] = replace(self.services[key], revision=after, rollout=rollout)
+        return pb.RollbackResponse(before=before, after=after, revision=self.revision)
 
     async def ListReplicas(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "ListReplicas", request)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_agent import FakeAgent
 from fake_proxy import FakeProxy
-from rookery.model import Availability, ContainerSpec, Desired, Port, Replicated, ServiceSpec, UpdateConfig
+from rookery.model import Availability, ContainerSpec, Desired, FailureAction, Port, Replicated, ServiceSpec, UpdateConfig
 from rookery.v1 import control_pb2, types_pb2
 from rookery.wire import message_class
 from whole_manager import PATIENCE_S, Manager, manager, until
@@ -21,6 +21,7 @@ def web(image: str = "web:1", replicas: int = 4) -> ServiceSpec:
         mode=Replicated(replicas=replicas),
         ports=(Port(target=80, published=8080),),
         update=UpdateConfig(parallelism=2, monitor_s=0.05),
+        rollback=UpdateConfig(parallelism=2, monitor_s=0.05, failure_action=FailureAction.PAUSE),
         drain_timeout_s=20.0,
     )
 
@@ -116,6 +117,63 @@ def test_an_update_replaces_all_and_never_has_fewer_endpoints_than_wanted(tmp_pa
             assert not proxy.endpoints("shop/web:8080") & before
 
     asyncio.run(scene())
+
+
+async def _rollback(m: Manager) -> tuple[int, int]:
+    answer = await m.control.Rollback(control_pb2.RollbackRequest(app="shop", service="web"), timeout=PATIENCE_S)
+    return answer.before, answer.after
+
+
+def test_a_roll_back_by_hand_brings_the_old_image_back_and_never_has_fewer_endpoints(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with manager(tmp_path) as m, FakeAgent(m.address, "n1") as a, FakeProxy(m.address) as proxy:
+            await m.deploy(web())
+            await until(lambda: len(proxy.endpoints("shop/web:8080")) == 4)
+            await m.deploy(web("web:2"))
+            await until(lambda: _rollout_is(m, types_pb2.ROLLOUT_STATE_DONE))
+            fewest = 4
+
+            async def back() -> bool:
+                nonlocal fewest
+                fewest = min(fewest, len(proxy.endpoints("shop/web:8080")))
+                return await _rollout_is(m, types_pb2.ROLLOUT_STATE_DONE) and await m.converged("web")
+
+            assert await _rollback(m) == (2, 1)
+            await until(back)
+            assert fewest == 4
+            assert {x.spec.container.image for x in a.assignments.values() if x.desired is Desired.RUN} == {"web:1"}
+            status = await m.status("web")
+            assert (status.service.revision, status.updated) == (1, 4)
+
+    asyncio.run(scene())
+
+
+def test_a_roll_back_by_hand_that_fails_is_paused_and_takes_no_endpoint_away(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with manager(tmp_path) as m, FakeAgent(m.address, "n1") as a, FakeProxy(m.address) as proxy:
+            await m.deploy(web())
+            await until(lambda: len(proxy.endpoints("shop/web:8080")) == 4)
+            await m.deploy(web("web:2"))
+            await until(lambda: _rollout_is(m, types_pb2.ROLLOUT_STATE_DONE))
+            await until(lambda: len(proxy.endpoints("shop/web:8080")) == 4)
+            before = proxy.endpoints("shop/web:8080")
+            a.crashing = "web:1"
+            await _rollback(m)
+
+            async def paused() -> bool:
+                assert proxy.endpoints("shop/web:8080") == before
+                return await _rollout_is(m, types_pb2.ROLLOUT_STATE_PAUSED)
+
+            await until(paused)
+            status = await m.status("web")
+            assert status.service.revision == 1
+            assert status.service.rollout.why.startswith("the rollout of revision 1 is paused: ")
+
+    asyncio.run(scene())
+
+
+async def _rollout_is(m: Manager, state: types_pb2.RolloutState) -> bool:
+    return (await m.status("web")).service.rollout.state == state
 
 
 def test_a_bad_update_rolls_itself_back_and_takes_no_endpoint_away(tmp_path: Path) -> None:

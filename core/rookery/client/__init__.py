@@ -21,10 +21,10 @@ from rookery.client.errors import (
     Unreachable,
     Unsupported,
 )
-from rookery.client.values import Applied, Changes, Explanation, LogEntry, LogFailure, LogLine, Planned, Scaled
+from rookery.client.values import Applied, Changes, Explanation, LogEntry, LogFailure, LogLine, Planned, RolledBack, Scaled
 
 __all__ = [
     "AsyncClient", "Client", "DEFAULT_ADDRESS", "DEFAULT_PORT", "parse_address",
     "BadRequest", "ClientError", "Conflict", "Denied", "ManagerFailed", "NotFound", "TimedOut", "Unreachable", "Unsupported",
-    "Applied", "Changes", "Explanation", "LogEntry", "LogFailure", "LogLine", "Planned", "Scaled",
+    "Applied", "Changes", "Explanation", "LogEntry", "LogFailure", "LogLine", "Planned", "RolledBack", "Scaled",
 ]  # fmt: skip

@@ -66,6 +66,7 @@ class AsyncClient:
     list_services = _unary(calls.list_services)
     get_service = _unary(calls.get_service)
     scale = _unary(calls.scale)
+    rollback = _unary(calls.rollback)
     list_replicas = _unary(calls.list_replicas)
     get_replica = _unary(calls.get_replica)
     list_nodes = _unary(calls.list_nodes)

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from rookery.client.values import Applied, Changes, Explanation, LogEntry, LogFailure, LogLine, Planned, Scaled
+from rookery.client.values import Applied, Changes, Explanation, LogEntry, LogFailure, LogLine, Planned, RolledBack, Scaled
 from rookery.model import (
     App,
     AppSpec,
@@ -104,6 +104,11 @@ def get_service(app: str, service: str) -> Call[ServiceDetail]:
 def scale(app: str, service: str, replicas: int) -> Call[Scaled]:
     """Sets how many replicas are wanted of a service."""
     return Call("Scale", pb.ScaleRequest(app=app, service=service, replicas=replicas), _scaled)
+
+
+def rollback(app: str, service: str, to: int = 0) -> Call[RolledBack]:
+    """Returns a service to one of its revisions; 0 is what ran before the one in force."""
+    return Call("Rollback", pb.RollbackRequest(app=app, service=service, to=to), _rolled_back)
 
 
 def list_replicas(app: str = "", service: str = "", *, node_id: str = "", ended: bool = False) -> Call[tuple[ReplicaDetail, ...]]:
@@ -202,6 +207,10 @@ def _planned(message: pb.PlanResponse) -> Planned:
 
 def _scaled(message: pb.ScaleResponse) -> Scaled:
     return Scaled(before=message.before, after=message.after, revision=message.revision)
+
+
+def _rolled_back(message: pb.RollbackResponse) -> RolledBack:
+    return RolledBack(before=message.before, after=message.after, revision=message.revision)
 
 
 def _explanation(message: pb.ExplainResponse) -> Explanation:

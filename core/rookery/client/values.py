@@ -31,6 +31,15 @@ class Scaled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """From which of a service's revisions to which; `revision` is of the store."""
+
+    before: int
+    after: int
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Why a placement is what it is: every node, and the subject's own events, oldest first."""
 

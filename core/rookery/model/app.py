@@ -58,6 +58,11 @@ class Rollout:
     changed_at: float = 0.0
     why: str = ""
 
+    @property
+    def is_return(self) -> bool:
+        """Whether it goes back to an earlier revision, which only an operator begins: what an apply rolls out is the newest."""
+        return self.after < self.before
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:

@@ -80,6 +80,11 @@ class ControlServiceStub:
                 request_serializer=rookery_dot_v1_dot_control__pb2.ScaleRequest.SerializeToString,
                 response_deserializer=rookery_dot_v1_dot_control__pb2.ScaleResponse.FromString,
                 _registered_method=True)
+        self.Rollback = channel.unary_unary(
+                '/rookery.v1.ControlService/Rollback',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RollbackRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RollbackResponse.FromString,
+                _registered_method=True)
         self.ListReplicas = channel.unary_unary(
                 '/rookery.v1.ControlService/ListReplicas',
                 request_serializer=rookery_dot_v1_dot_control__pb2.ListReplicasRequest.SerializeToString,
@@ -197,6 +202,13 @@ class ControlServiceServicer:
 
     def Scale(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollback(self, request, context):
+        """Returns a service to one of its revisions. Idempotent: the revision that is in force changes nothing.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -322,6 +334,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.Scale,
                     request_deserializer=rookery_dot_v1_dot_control__pb2.ScaleRequest.FromString,
                     response_serializer=rookery_dot_v1_dot_control__pb2.ScaleResponse.SerializeToString,
+            ),
+            'Rollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollback,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RollbackRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RollbackResponse.SerializeToString,
             ),
             'ListReplicas': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReplicas,
@@ -627,6 +644,33 @@ class ControlService:
             '/rookery.v1.ControlService/Scale',
             rookery_dot_v1_dot_control__pb2.ScaleRequest.SerializeToString,
             rookery_dot_v1_dot_control__pb2.ScaleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/Rollback',
+            rookery_dot_v1_dot_control__pb2.RollbackRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RollbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class ControlServiceStub:
     ListServices: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListServicesRequest, _control_pb2.ListServicesResponse]
     GetService: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetServiceRequest, _control_pb2.ServiceDetail]
     Scale: _grpc.UnaryUnaryMultiCallable[_control_pb2.ScaleRequest, _control_pb2.ScaleResponse]
+    Rollback: _grpc.UnaryUnaryMultiCallable[_control_pb2.RollbackRequest, _control_pb2.RollbackResponse]
+    """Returns a service to one of its revisions. Idempotent: the revision that is in force changes nothing."""
     ListReplicas: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListReplicasRequest, _control_pb2.ListReplicasResponse]
     GetReplica: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetReplicaRequest, _control_pb2.ReplicaDetail]
     Logs: _grpc.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _control_pb2.LogsResponse]
@@ -72,6 +74,8 @@ class ControlServiceAsyncStub(ControlServiceStub):
     ListServices: _aio.UnaryUnaryMultiCallable[_control_pb2.ListServicesRequest, _control_pb2.ListServicesResponse]  # type: ignore[assignment]
     GetService: _aio.UnaryUnaryMultiCallable[_control_pb2.GetServiceRequest, _control_pb2.ServiceDetail]  # type: ignore[assignment]
     Scale: _aio.UnaryUnaryMultiCallable[_control_pb2.ScaleRequest, _control_pb2.ScaleResponse]  # type: ignore[assignment]
+    Rollback: _aio.UnaryUnaryMultiCallable[_control_pb2.RollbackRequest, _control_pb2.RollbackResponse]  # type: ignore[assignment]
+    """Returns a service to one of its revisions. Idempotent: the revision that is in force changes nothing."""
     ListReplicas: _aio.UnaryUnaryMultiCallable[_control_pb2.ListReplicasRequest, _control_pb2.ListReplicasResponse]  # type: ignore[assignment]
     GetReplica: _aio.UnaryUnaryMultiCallable[_control_pb2.GetReplicaRequest, _control_pb2.ReplicaDetail]  # type: ignore[assignment]
     Logs: _aio.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _control_pb2.LogsResponse]  # type: ignore[assignment]
@@ -152,6 +156,14 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ScaleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ScaleResponse, _abc.Awaitable[_control_pb2.ScaleResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Rollback(
+        self,
+        request: _control_pb2.RollbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RollbackResponse, _abc.Awaitable[_control_pb2.RollbackResponse]]:
+        """Returns a service to one of its revisions. Idempotent: the revision that is in force changes nothing."""
 
     @_abc_1.abstractmethod
     def ListReplicas(

@@ -1,7 +1,6 @@
 """Apply, Plan and RemoveApp."""
 
 import itertools
-from collections.abc import Mapping
 
 from rookery.model import AppSpec, ChangeKind, FileContent, FileKind, Global, GlobalJob, ServiceSpec
 from rookery.model.ids import service_key
@@ -10,7 +9,7 @@ from rookery.wire import WireError, decode, encode
 
 from rookery_manager.api.committing import Proposal, checked_actor, commit
 from rookery_manager.api.errors import faulty, impossible_now
-from rookery_manager.api.find import find_app, services_of
+from rookery_manager.api.find import find_app, port_holders, services_of
 from rookery_manager.api.needs import Api
 from rookery_manager.api.placing import NewReplicas, place_new
 from rookery_manager.planners.apply import ApplyPlan, AppRecords, FileName, plan_apply
@@ -91,7 +90,7 @@ def _plan(
     faults = list(app_faults(spec, others=staying, stored=stored))
     if faults:
         raise faulty(faults)
-    clashes = list(foreign_clashes(spec, _others(api, spec, staying).items()))
+    clashes = list(foreign_clashes(spec, port_holders(api.state, spec, staying).items()))
     if clashes:
         raise impossible_now("\n".join(clashes))
     actor = checked_actor(request.actor)
@@ -112,20 +111,6 @@ def _conditions(api: Api, app: str, records: AppRecords) -> list[Condition]:
     keys += [service_record_key(app, name) for name in records.services]
     keys += [revision_key(app, name, max(found, default=0) + 1) for name, found in records.revisions.items()]
     return [api.state.condition(key) for key in keys]
-
-
-def _others(api: Api, spec: AppSpec, staying: set[str]) -> Mapping[str, ServiceSpec]:
-    """The specs of all services that may hold a port the app wants: other apps', and its own that the spec leaves alone."""
-    named = {service.name for service in spec.services}
-    found: dict[str, ServiceSpec] = {}
-    for key, service in api.state.services.items():
-        own = service.app == spec.name
-        if service.removing or (own and (service.name in named or service.name not in staying)):
-            continue
-        revision = api.state.revision_of(key, service.revision)
-        if revision is not None:
-            found[key] = revision.spec
-    return found
 
 
 async def _stored_files(api: Api, spec: AppSpec) -> frozenset[FileName]:

@@ -1,9 +1,9 @@
 """Things by the names that people give them; whoever mistypes one is told the nearest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 
 import grpc
-from rookery.model import App, Node, Replica, Service, ServiceSpec
+from rookery.model import App, AppSpec, Node, Replica, Service, ServiceSpec
 from rookery.model.ids import NodeId, ReplicaId, service_key
 
 from rookery_manager.api.errors import Refused, impossible_now, invalid, not_found, shown
@@ -40,6 +40,20 @@ def spec_of(state: State, service: Service) -> ServiceSpec:
     if revision is None:
         raise impossible_now(f"{service.key} has no revision {service.revision}; apply its spec anew")
     return revision.spec
+
+
+def port_holders(state: State, spec: AppSpec, staying: Set[str]) -> Mapping[str, ServiceSpec]:
+    """The specs of all services that may hold a port the app wants: other apps', and its own that the spec leaves alone."""
+    named = {service.name for service in spec.services}
+    found: dict[str, ServiceSpec] = {}
+    for key, service in state.services.items():
+        own = service.app == spec.name
+        if service.removing or (own and (service.name in named or service.name not in staying)):
+            continue
+        revision = state.revision_of(key, service.revision)
+        if revision is not None:
+            found[key] = revision.spec
+    return found
 
 
 def find_node(state: State, ref: str) -> Node:

@@ -17,7 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from rookery.v1 import control_pb2, dispatch_pb2, routing_pb2
 
-from rookery_manager.api import applying, cluster, events, explain, logs, nodes, replicas, services, watch
+from rookery_manager.api import applying, cluster, events, explain, logs, nodes, replicas, returning, services, watch
 from rookery_manager.api.errors import Refused, status_of
 from rookery_manager.api.needs import Api
 
@@ -36,6 +36,7 @@ UNARY: Mapping[str, Callable[[Api, Any], Awaitable[Message]]] = {
     "ListServices": services.list_services,
     "GetService": services.get_service,
     "Scale": services.scale,
+    "Rollback": returning.rollback,
     "ListReplicas": replicas.list_replicas,
     "GetReplica": replicas.get_replica,
     "ListNodes": nodes.list_nodes,

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rookery.diff import diff_specs
 from rookery.model import (
     App,
     AppSpec,
@@ -25,7 +26,6 @@ from rookery.model import (
     ServiceSpec,
 )
 
-from rookery_manager.planners.diff import diff_specs
 from rookery_manager.planners.template import same_template
 
 CHANGES_TOLD = 3  # of a revision, in its why
@@ -144,15 +144,20 @@ def _plan_service(
 
 
 def _rollout(service: Service | None, kind: ChangeKind, number: int, now: float) -> Rollout | None:
-    """The rollout that an update begins. One that was not done leaves the revision that it would have returned to."""
+    """The rollout that an update begins."""
     if service is None or kind is ChangeKind.CREATE:
         return None
-    latest = service.rollout
     if kind is not ChangeKind.UPDATE:
-        return latest
+        return service.rollout
+    return Rollout(before=revision_to_keep(service), after=number, started_at=now, changed_at=now)
+
+
+def revision_to_keep(service: Service) -> int:
+    """The one that a rollout which begins now returns to if it fails: a rollout that was not done leaves the one that it would
+    have returned to."""
+    latest = service.rollout
     is_open = latest is not None and latest.state in (RolloutState.ROLLING, RolloutState.PAUSED)
-    before = latest.before if latest is not None and is_open else service.revision
-    return Rollout(before=before, after=number, started_at=now, changed_at=now)
+    return latest.before if latest is not None and is_open and not latest.is_return else service.revision
 
 
 def _kind(service: Service | None, current: Revision | None, wanted: ServiceSpec, scaled: bool) -> ChangeKind:

@@ -12,9 +12,10 @@ UNDER_WAY = frozenset({RolloutState.ROLLING, RolloutState.ROLLING_BACK})
 
 
 def settings(view: ServiceView) -> UpdateConfig:
-    """How replicas are replaced now: a roll-back has settings of its own."""
+    """How replicas are replaced now: a roll-back, by itself or by hand, has settings of its own."""
     rollout = view.service.rollout
-    return view.spec.rollback if rollout is not None and rollout.state is RolloutState.ROLLING_BACK else view.spec.update
+    goes_back = rollout is not None and (rollout.state is RolloutState.ROLLING_BACK or rollout.is_return)
+    return view.spec.rollback if goes_back else view.spec.update
 
 
 def is_paused(view: ServiceView) -> bool:
@@ -56,7 +57,8 @@ def _failure(replica: Replica, config: UpdateConfig, now: float) -> str:
 
 def _fail(view: ServiceView, rollout: Rollout, config: UpdateConfig, words: str) -> SetRollout:
     service = view.service
-    can_return = rollout.state is RolloutState.ROLLING and rollout.before in view.specs
+    # Whoever went back by hand left a revision that is no good: returning to it would go on for ever.
+    can_return = rollout.state is RolloutState.ROLLING and not rollout.is_return and rollout.before in view.specs
     if config.failure_action is FailureAction.ROLLBACK and can_return:
         why = f"revision {rollout.after} is rolled back to {rollout.before}: {words}"
         return SetRollout(service=service, state=RolloutState.ROLLING_BACK, revision=rollout.before, why=why)
@@ -68,7 +70,8 @@ def _finish(view: ServiceView, rollout: Rollout, now: float) -> SetRollout:
     service = view.service
     took = f"in {now - rollout.started_at:.1f} s"
     if rollout.state is RolloutState.ROLLING:
-        why = f"revision {service.revision} is rolled out {took}"
+        done = "is back" if rollout.is_return else "is rolled out"
+        why = f"revision {service.revision} {done} {took}"
         return SetRollout(service=service, state=RolloutState.DONE, revision=service.revision, why=why)
     return SetRollout(service=service, state=RolloutState.ROLLED_BACK, revision=service.revision, why=rollout.why)
 

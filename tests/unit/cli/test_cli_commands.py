@@ -4,6 +4,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,73 @@ def test_scale_waits_until_it_is_so(rookery: Rookery, shop: FakeControl) -> None
 def test_a_scale_that_makes_no_sense_changes_nothing(rookery: Rookery, shop: FakeControl, wish: str) -> None:
     assert "expected" in rookery("scale", "shop/api=2", "--", wish, status=2).stderr
     assert not shop.requests("Scale")
+
+
+def at_revision(shop: FakeControl, number: int) -> None:
+    """shop/web as it is after so many deploys."""
+    key = "shop/web"
+    spec = shop.specs[key]
+    shop.earlier[key] = tuple(
+        model.Revision(
+            app="shop", service="web", number=n, created_at=T0 - 60, actor="bob@box",
+            spec=replace(spec, container=replace(spec.container, image=f"web:{n}-old", environment={"PASSWORD": f"hunter{n}"})),
+        )
+        for n in range(1, number)
+    )  # fmt: skip
+    shop.services[key] = replace(shop.services[key], revision=number)
+
+
+def test_rollback_waits_until_it_is_back(rookery: Rookery, shop: FakeControl) -> None:
+    at_revision(shop, 3)
+    text = rookery("rollback", "shop/web").stdout
+    assert text.startswith("shop/web: revision 3 -> 2\n")
+    assert "shop/web is at revision 2 after" in text
+    answer = rookery.json("rollback", "shop/web", "--to", "1")
+    assert {key: answer[key] for key in ("service", "before", "after", "outcome")} == {
+        "service": "shop/web",
+        "before": 2,
+        "after": 1,
+        "outcome": "converged",
+    }
+    assert "is at revision 1 already: nothing changed" in rookery("rollback", "shop/web", "--to", "1").stdout
+    assert rookery("rollback", "shop/web", "--to", "3", "--detach").stdout == "shop/web: revision 1 -> 3\n"
+    assert [(r.to, bool(r.actor)) for r in shop.requests("Rollback")] == [(0, True), (1, True), (1, True), (3, True)]
+
+
+def test_a_rollback_that_fails_or_takes_long_says_so(rookery: Rookery, shop: FakeControl) -> None:
+    at_revision(shop, 3)
+    shop.rollback_fails = "the rollout of revision 2 is paused: it crashed"
+    failed = rookery("rollback", "shop/web", status=1)
+    assert "the rollout of revision 2 is paused: it crashed" in failed.stdout
+    assert "shop/web is not back. Next: rookery history shop/web" in failed.stderr
+    assert rookery.json("rollback", "shop/web", "--to", "1", status=1)["outcome"] == "failed"
+    shop.rollback_fails = ""
+    shop.stalled = True
+    shop.services["shop/web"] = replace(shop.services["shop/web"], replicas=9)
+    late = rookery("rollback", "shop/web", "--to", "3", "--timeout", "0.2", status=3)
+    assert "not back after 0 s; it goes on" in late.stderr
+
+
+@pytest.mark.parametrize("command", ["rollback", "history"])
+def test_only_services_have_revisions(rookery: Rookery, shop: FakeControl, command: str) -> None:
+    assert "expected APP/SERVICE" in rookery(command, "shop", status=2).stderr
+    assert "no service shop/wbe; did you mean shop/web?" in rookery(command, "shop/wbe", status=1).stderr
+    assert "--to" in rookery("rollback", "shop/web", "--to", "0", status=2).stderr
+
+
+def test_history_tells_of_each_revision(rookery: Rookery, shop: FakeControl) -> None:
+    at_revision(shop, 3)
+    rookery("rollback", "shop/web", "--detach")
+    lines = rookery("history", "shop/web").stdout.splitlines()
+    assert lines[0].split() == ["REV", "WHEN", "WHO", "CHANGED", "OUTCOME"]
+    assert [line.lstrip("* ").split()[0] for line in lines[1:]] == ["3", "2", "1"]
+    assert lines[1].endswith("image web:2-old -> web:1, environment.PASSWORD      left for 2 by hand")
+    assert lines[2].startswith("*")
+    assert lines[2].endswith("in force, back in 7.5 s")
+    assert "hunter" not in "".join(lines)
+    newest, middle, first = rookery.json("history", "shop/web")
+    assert (newest["revision"], middle["in_force"], first["actor"]) == (3, True, "bob@box")
+    assert newest["fields"][0] == {"path": "container.image", "before": "web:2-old", "after": "web:1"}
 
 
 def test_rm_waits_until_it_is_gone(rookery: Rookery, shop: FakeControl) -> None:

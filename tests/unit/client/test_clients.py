@@ -91,6 +91,8 @@ def test_values_go_in_and_out(control: FakeControl) -> None:
         assert {d.replica.name for d in client.list_replicas("shop", "web")} == {"shop/web.1", "shop/web.2", "shop/web.3"}
         assert client.get_replica("shop/web.2").replica.slot == 2
         assert client.scale("shop", "web", 5).after == 5
+        returned = client.rollback("shop", "web", 4)
+        assert (returned.before, returned.after) == (1, 4)
         assert client.update_node("n1", set_labels={"disk": "ssd"}).node.labels == {"disk": "ssd"}
         drained = client.update_node("n1", availability=model.Availability.DRAINED, remove_labels=["disk"]).node
         assert (drained.availability, drained.labels) == (model.Availability.DRAINED, {})

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rookery.diff import diff_specs
 from rookery.model import (
     App,
     AppSpec,
@@ -22,7 +23,6 @@ from rookery.model import (
     ServiceSpec,
 )
 from rookery_manager.planners.apply import ApplyPlan, AppRecords, plan_apply, remove_app
-from rookery_manager.planners.diff import diff_specs
 
 WEB = ServiceSpec(name="web", container=ContainerSpec(image="web:1", environment={"A": "1"}), mode=Replicated(replicas=2))
 DB = ServiceSpec(name="db", container=ContainerSpec(image="db:1"))

@@ -147,6 +147,40 @@ def test_a_roll_back_keeps_what_still_runs_of_the_old_revision() -> None:
     assert plan.actions[0].replica is crashed  # type: ignore[union-attr]
 
 
+def by_hand(*replicas: Replica, before: int, after: int) -> ServiceView:
+    """An operator's way to revision `after`, from `before`."""
+    service = Service(
+        app="shop",
+        name="web",
+        revision=after,
+        replicas=2,
+        rollout=Rollout(before=before, after=after, started_at=STARTED, changed_at=STARTED),
+    )
+    return replace(view(*replicas), service=service)
+
+
+def test_a_return_by_hand_that_fails_is_paused_and_never_goes_to_the_revision_that_was_left() -> None:
+    crashed = replica(1, 1, ready=False, restarts=1, created_at=STARTED + 2, why="exited")
+    rolls_back = replace(spec("web:1"), rollback=UpdateConfig(failure_action=FailureAction.ROLLBACK))
+    back = by_hand(crashed, replica(2, 2, created_at=100.0), before=2, after=1)
+    told = "the rollout of revision 1 is paused: 1 of 2 new replicas failed: shop/web.1 exited"
+    assert verdict(back) == ("paused", 1, told)
+    assert verdict(replace(back, specs={**back.specs, 1: rolls_back})) == ("paused", 1, told)
+
+
+def test_a_later_revision_by_hand_that_fails_is_rolled_back_like_an_update() -> None:
+    crashed = replica(1, 2, ready=False, restarts=1, why="exited")
+    found = verdict(by_hand(crashed, replica(2, 1), before=1, after=2))
+    assert found is not None
+    assert found[:2] == ("rolling-back", 1)
+
+
+def test_a_return_by_hand_takes_the_settings_of_a_roll_back() -> None:
+    olds = (replica(1, 1, ready_at=NOW - 0.5), replica(2, 1))
+    assert verdict(by_hand(*olds, before=2, after=1)) is None  # rollback.monitor_s is 1 s
+    assert verdict(by_hand(*olds, before=2, after=1), NOW + 0.5) == ("done", 1, "revision 1 is back in 10.5 s")
+
+
 def test_a_roll_back_that_fails_is_paused() -> None:
     crashed = replica(1, 1, ready=False, restarts=1, created_at=STARTED + 2, why="exited")
     found = verdict(view(crashed, replica(2, 1), state=RolloutState.ROLLING_BACK))
