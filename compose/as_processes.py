@@ -17,7 +17,7 @@ STOP_S = 10
 
 
 class Processes:
-    """The cluster for as long as the context lasts; its data and logs are in a folder that goes with it."""
+    """The cluster, from `start` to `clean`; its data and logs are in a folder that goes with it."""
 
     def __init__(self, manager_port: int, port: int) -> None:
         self.manager = f"127.0.0.1:{manager_port}"
@@ -32,19 +32,12 @@ class Processes:
         }
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
 
-    def build(self) -> None:
-        """Nothing: processes need no images."""
-
-    def __enter__(self) -> "Processes":
+    def start(self) -> None:
         self._start("manager", "rookery_manager.main", "--listen", self.manager)
         for name in ("agent1", "agent2", "agent3"):
             where = ["--manager", self.manager, "--name", name, "--address", "127.0.0.1"]
             self._start(name, "rookery_agent.main", *where, "--runtime", "process")
         self._start("proxy", "rookery_proxy.main", "--manager", self.manager, "--bind", "127.0.0.1", "--workers", "1")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.clean()
 
     def kill_node(self, name: str, _client: Client) -> int:
         """Kills the agent, then all its replicas; how many those were."""

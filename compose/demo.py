@@ -57,20 +57,20 @@ def choose(runtime: str) -> Containers | Processes:
 def run(cluster: Containers | Processes) -> None:
     if isinstance(cluster, Containers):
         say("Building the images (the first time takes about a minute)")
-    began = time.monotonic()
-    cluster.build()
-    if isinstance(cluster, Containers):
+        began = time.monotonic()
+        cluster.build()
         print(f"  done in {time.monotonic() - began:.0f} s")
     try:
-        with cluster, Client(cluster.manager) as client:
-            try:
-                show(cluster, client)
-            except (RuntimeError, ClientError):
-                print(f"\nWhat the parts said last:\n{cluster.logs()}", file=sys.stderr)
-                raise
-            say("Cleaning up")
+        cluster.start()
+        with Client(cluster.manager) as client:
+            show(cluster, client)
+    except (RuntimeError, ClientError):
+        print(f"\nWhat the parts said last:\n{cluster.logs()}", file=sys.stderr)
+        raise
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it behind
+        say("Cleaning up")
+        cluster.clean()
     kept = "; the images stay for the next time (make clean removes them)" if isinstance(cluster, Containers) else ""
     say(f"Done. Nothing is left running{kept}.")
 

@@ -1,8 +1,10 @@
 """The demo cluster with an engine: every part in a container, brought up by Compose, replicas as containers beside them."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +37,7 @@ def why_not() -> str:
 
 
 class Containers:
-    """The cluster for as long as the context lasts; nothing of it is left afterwards but its images."""
+    """The cluster, from `build` over `start` to `clean`; nothing of it is left then but its images."""
 
     def __init__(self, manager_port: int, port: int) -> None:
         self.manager = f"127.0.0.1:{manager_port}"
@@ -51,6 +53,13 @@ class Containers:
         }
 
     def build(self) -> None:
+        """Makes the images. Waits for another demo that uses this engine: the names are the same."""
+        self._lock = (Path(tempfile.gettempdir()) / "rookery-demo.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("  another demo is running here; this one waits for its end", flush=True)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         _run([HERE / "base-image", BASE])
         _run([HERE / "fetch-wheels", BASE, HERE / "wheels"])
         self._compose("build", "--quiet", "manager")
@@ -62,13 +71,9 @@ class Containers:
             )
         _run(["docker", "image", "prune", "--force", "--filter", "label=io.rookery.demo=true"])
 
-    def __enter__(self) -> "Containers":
+    def start(self) -> None:
         self.clean()
         self._compose("up", "--detach", "--no-build")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.clean()
 
     def kill_node(self, name: str, client: Client) -> int:
         """Kills the agent, then all its containers; how many those were."""
