@@ -103,7 +103,9 @@ def test_a_node_that_is_cut_off_is_replaced_and_taken_back(cluster: Cluster) -> 
         lost.restore()
         cluster.wait(lambda: cluster.ready_nodes() == 4, what="the node to be back", within_s=30)
         cluster.wait(
-            lambda: len(cluster.started()) == 12 and cluster.converged(), what="superfluous replicas to be stopped", within_s=60
+            lambda: cluster.ready_on() == {host.name: 3 for host in cluster.hosts} and len(cluster.started()) == 12,
+            what="superfluous replicas to be stopped and the node to have its share again",
+            within_s=90,
         )
         cluster.wait(
             lambda: len(cluster.started([lost])) == 3 and cluster.converged(), what="the node to get its share again", within_s=60
