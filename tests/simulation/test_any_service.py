@@ -1,8 +1,8 @@
 """Random days of services of every mode, under the real planners, views, scheduler and actor, in virtual time.
 
-Agents crash, give up, complete and go away; nodes flap, leave, are removed and relabelled; the service is scaled, removed and
-deployed again; the manager dies between any two commits and begins anew from the store. Safety: only legal moves, never more than
-a few replicas in one place, records that do not pile up. Liveness: after a last deploy all is as wanted.
+Agents crash, give up, complete and go away; nodes flap, leave, are removed and relabelled; the service is scaled, rolled back by
+hand, removed and deployed again; the manager dies between any two commits and begins anew from the store. Safety: only legal
+moves, never more than a few replicas in one place, records that do not pile up. Liveness: after a last deploy all is as wanted.
 """
 
 import asyncio
@@ -50,6 +50,7 @@ from rookery_manager.loops import DirtyKeys
 from rookery_manager.planners.actions import Action, Assign, Refuse
 from rookery_manager.planners.nodes import NodeView, plan_gone, plan_goodbye, plan_hello, plan_node
 from rookery_manager.planners.observe import plan_status
+from rookery_manager.planners.rollback import plan_rollback
 from rookery_manager.planners.service import KEEP_ENDED, KEEP_ENDED_ELSEWHERE, plan_service
 from rookery_manager.records import Record
 from rookery_manager.routing import RoutePlane
@@ -61,7 +62,7 @@ from rookery_manager.views import NodeViews, service_view
 KEY = ServiceKey("shop/web")
 MOST_IN_A_PLACE = 5  # one, its replacement, a failing one, and what still stops
 MODES: tuple[Mode, ...] = (Replicated(), Global(), ReplicatedJob(), GlobalJob())
-EVENTS = ("deploy", "deploy", "scale", "remove", "cut", "heal", "drain", "activate", "leave", "join", "gone", "label")
+EVENTS = ("deploy", "deploy", "rollback", "scale", "remove", "cut", "heal", "drain", "activate", "leave", "join", "gone", "label")
 FORWARD = {
     ReplicaState.ASSIGNED: ReplicaState.PREPARING,
     ReplicaState.PREPARING: ReplicaState.STARTING,
@@ -209,6 +210,11 @@ class World:
             await self.deploy()
         elif what == "scale" and service is not None:
             await self.write(replace(service, replicas=self.random.randrange(6)))
+        elif what == "rollback" and service is not None and not service.removing:
+            revisions = self.state.revisions[KEY]
+            returned = plan_rollback(service, revisions, self.random.choice(list(revisions)), now=self.now)
+            if returned is not None:
+                await self.write(returned)
         elif what == "remove" and service is not None:
             await self.write(replace(service, removing=True))
         elif what == "join" or node is None:
