@@ -112,9 +112,10 @@ class Nodes:
         return plan.wake_at
 
     def _on_record(self, record: Record, after: Record | None) -> None:
-        """A replica may have been given to a node in the moment in which that was judged, or removed."""
+        """A replica may have been given to a node in the moment in which that was judged, or removed; and the stream whose hello
+        brought a node (back) may be gone before anything else knows of it."""
         match record, after:
-            case Node(), None:
+            case Node(), _:
                 self.keys.mark(record.id)
             case _, Replica() if after.node_id and not after.ended:
                 node = self._state.nodes.get(after.node_id)

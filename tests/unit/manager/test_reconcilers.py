@@ -104,6 +104,18 @@ def test_what_is_assigned_to_a_node_while_it_goes_down_is_lost_too() -> None:
     in_world(scene)
 
 
+def test_a_node_whose_agent_died_in_the_middle_of_its_hello_is_judged_too() -> None:
+    async def scene(world: World) -> None:
+        nodes = asyncio.create_task(Nodes(world.state, world.actor, lambda: world.now, world.leases).run())
+        await asyncio.sleep(0)
+        world.now += 10
+        await world.write(NODE)
+        await reached(lambda: world.state.nodes[N1].state is NodeState.DOWN)
+        nodes.cancel()
+
+    in_world(scene)
+
+
 def test_what_is_on_a_node_that_was_removed_is_lost() -> None:
     async def scene(world: World) -> None:
         await world.write(NODE)
