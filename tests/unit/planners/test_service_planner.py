@@ -23,7 +23,8 @@ from rookery.model import (
     UpdateOrder,
 )
 from rookery_manager.planners.actions import Action, Adopt, Create, Drain, Forget, ForgetService, Stop
-from rookery_manager.planners.service import KEEP_ENDED_ELSEWHERE, MOVE_AFTER_RESTARTS, plan_service
+from rookery_manager.planners.places import MOVE_AFTER_RESTARTS
+from rookery_manager.planners.service import KEEP_ENDED_ELSEWHERE, plan_service
 from rookery_manager.planners.view import NodeBrief, ServiceView
 
 NOW = 1_000.0
