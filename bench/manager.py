@@ -2,7 +2,8 @@
 
     python bench/manager.py [--agents 100] [--services 100] [--replicas 50]
 
-Swarm's own figure for the first: SwarmKit's scale test of 2016 placed 30,000 tasks on 1,000 nodes, some 1,000 a second at best.
+The peer's figure beside the first is Nomad's own: 2,000,000 containers on 6,100 hosts in 22 min 14 s, some 1,500 a second, with
+real containers and far more machines. Here agents run nothing, so it is the manager alone that is measured.
 """
 
 import argparse
