@@ -1,11 +1,8 @@
 """gRPC channels and servers as all parts make them: one place for keepalives, limits and (later) identities."""
 
-import os
+import socket
 
 import grpc.aio
-
-# The C core's own lines (a peer that goes away) would stand between ours; what they mean is told by who holds the stream.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 # A dead peer is noticed within 10 + 5 s even where the network says nothing; HTTP/2 pings cost next to nothing.
 _KEEPALIVE: list[tuple[str, int]] = [
@@ -47,10 +44,26 @@ def server() -> grpc.aio.Server:
 
 def listen(target: grpc.aio.Server, address: str) -> int:
     """Binds the server to `HOST:PORT` and returns the port (the one taken where PORT is 0). Raises OSError when it can't."""
+    host, colon, port = address.rpartition(":")
+    # gRPC takes the port modulo 65536.
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise OSError(f"can't listen on {address}: expected HOST:PORT, with a port from 0 to 65535")
     try:
-        port = target.add_insecure_port(address)
-    except RuntimeError as error:
-        raise OSError(f"can't listen on {address}: {error}") from error
-    if port == 0:
-        raise OSError(f"can't listen on {address}: in use, or not an address of this machine")
-    return port
+        bound = target.add_insecure_port(address)
+    except RuntimeError:
+        bound = 0
+    if bound == 0:
+        raise OSError(f"can't listen on {address}: {_why_not(host.strip('[]'), int(port))}")
+    return bound
+
+
+def _why_not(host: str, port: int) -> str:
+    """Why nothing can listen there, which gRPC does not tell: asked of the system by a try with a plain socket."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.bind(where)
+            trial.listen()
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "in use, or not an address of this machine"

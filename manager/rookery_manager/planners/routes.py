@@ -1,5 +1,6 @@
 """What the proxies listen for, and which endpoints stand behind it: those of ready replicas, and no others."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rookery.model import (
@@ -85,12 +86,13 @@ def _endpoints(replicas: Sequence[Replica], target: int, protocol: PortProtocol)
 
 
 def _why_empty(service: Service, alive: Sequence[Replica]) -> str:
-    """The reason that a proxy gives when no endpoint is left; empty while there is one."""
+    """The reason that a proxy gives, after the service's name, when no endpoint is left; empty while there is one."""
     if any(_serves(replica) for replica in alive):
         return ""
     if service.replicas == 0:
-        return f"{service.key} is scaled to 0"
+        return "it is scaled to 0"
     staying = [replica for replica in alive if replica.state not in (ReplicaState.DRAINING, ReplicaState.STOPPING)]
     if not staying:
-        return f"{service.key} has no replica"
-    return f"no replica of {service.key} is ready: {len(staying)} {staying[0].state}"
+        return "it has no replica"
+    states = Counter(replica.state for replica in staying)
+    return f"no replica is ready: {', '.join(f'{count} {state}' for state, count in states.items())}"

@@ -61,10 +61,12 @@ def test_an_empty_route_says_why() -> None:
     def why(service: Service, *replicas: Replica) -> str:
         return routes_of(service, SPEC, replicas)[0].why_empty
 
-    assert why(SERVICE) == "shop/web has no replica"
-    assert why(replace(SERVICE, replicas=0)) == "shop/web is scaled to 0"
+    assert why(SERVICE) == "it has no replica"
+    assert why(replace(SERVICE, replicas=0)) == "it is scaled to 0"
     starting = replica("a", ready=False, state=ReplicaState.STARTING)
-    assert why(SERVICE, starting) == "no replica of shop/web is ready: 1 starting"
+    assert why(SERVICE, starting) == "no replica is ready: 1 starting"
+    preparing = replica("b", ready=False, state=ReplicaState.PREPARING)
+    assert why(SERVICE, starting, preparing, starting) == "no replica is ready: 2 starting, 1 preparing"
 
 
 def test_the_application_protocol_decides_how_the_port_is_read() -> None:
