@@ -3,7 +3,8 @@
     PYTHONPATH=tests/cluster python bench/deploy.py [--counts 10,50,100] [--rounds 3]
 
 Time is taken until the system itself says that all run; for the floor, until the last start call returned. The image is on every
-engine. All three once with a network of the app's own, as a compose file gives it, and once on the engines' default bridge.
+engine. CPU is that of engines, containers, agents and managers together. All three run once with a network of the app's own, as a
+compose file gives it, and once on the engines' default bridge.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import floor
 from ours import Ours
-from report import machine, median, seconds, table
+from report import cpu_s, machine, median, seconds, table
 from rig import Host, Rig
 from swarm import Swarm
 
@@ -22,6 +23,7 @@ FLOOR_PARALLEL = max(
     2, os.cpu_count() or 0
 )  # starts at a time on each engine: fewer leave cores idle, more only get in each other's way
 SIDES = ("rookery", "floor", "swarm")
+Took = tuple[float, float]  # seconds by the clock, seconds of CPU
 
 
 def main() -> None:
@@ -39,36 +41,46 @@ def main() -> None:
                 ours, base, swarm = (median(seen[side]) for side in SIDES)
                 kind = "own" if network else "default"
                 times = [seconds(seen[side]) for side in SIDES]
-                rows.append([str(count), kind, *times, f"{ours / base:.2f}", f"{ours / swarm:.2f}"])
-    print("\n" + table(["replicas", "network", "Rookery", "floor", "Swarm", "Rookery / floor", "Rookery / Swarm"], rows))
+                cpu = " / ".join(f"{median(seen[f'{side} cpu']):.1f}" for side in SIDES)
+                rows.append([str(count), kind, *times, f"{ours / base:.2f}", f"{ours / swarm:.2f}", cpu])
+    head = ["replicas", "network", "Rookery", "floor", "Swarm", "Rookery / floor", "Rookery / Swarm", "CPU s of the three"]
+    print("\n" + table(head, rows))
 
 
 def measure(rig: Rig, count: int, network: bool, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each side in each round. The sides take turns, so that a busy moment of the machine hits them alike."""
-    run: dict[str, Callable[[Rig, int, bool], float]] = {"rookery": _ours, "floor": _floor, "swarm": _swarm}
-    seen: dict[str, list[float]] = {side: [] for side in SIDES}
+    """Seconds of each side in each round, by the clock and of CPU. They take turns, so that a busy moment hits them alike."""
+    run: dict[str, Callable[[Rig, int, bool], Took]] = {"rookery": _ours, "floor": _floor, "swarm": _swarm}
+    seen: dict[str, list[float]] = {name: [] for side in SIDES for name in (side, f"{side} cpu")}
     for number in range(rounds):
         for side in SIDES:
-            seen[side].append(run[side](rig, count, network))
+            clock_s, cpu = run[side](rig, count, network)
+            seen[side].append(clock_s)
+            seen[f"{side} cpu"].append(cpu)
             clear(rig.hosts)
         kind = "a network of their own" if network else "the default network"
-        took = ", ".join(f"{side} {seen[side][-1]:.2f} s" for side in SIDES)
+        took = ", ".join(f"{side} {seen[side][-1]:.2f} s ({seen[f'{side} cpu'][-1]:.1f} s of CPU)" for side in SIDES)
         print(f"  {count} replicas on {kind}, round {number + 1}: {took}", flush=True)
     return seen
 
 
-def _floor(rig: Rig, count: int, network: bool) -> float:
-    return floor.deploy(rig.hosts, count, parallel=FLOOR_PARALLEL, network=network)
+def _floor(rig: Rig, count: int, network: bool) -> Took:
+    return _with_cpu(rig, lambda: floor.deploy(rig.hosts, count, parallel=FLOOR_PARALLEL, network=network))
 
 
-def _ours(rig: Rig, count: int, network: bool) -> float:
+def _ours(rig: Rig, count: int, network: bool) -> Took:
     with Ours(rig, rig.hosts) as cluster:
-        return cluster.deploy(count, network=network)
+        return _with_cpu(rig, lambda: cluster.deploy(count, network=network))
 
 
-def _swarm(rig: Rig, count: int, network: bool) -> float:
+def _swarm(rig: Rig, count: int, network: bool) -> Took:
     with Swarm(rig.hosts) as swarm:
-        return swarm.deploy(count, network=network)
+        return _with_cpu(rig, lambda: swarm.deploy(count, network=network))
+
+
+def _with_cpu(rig: Rig, deploy: Callable[[], float]) -> Took:
+    before = cpu_s(rig.folder)
+    took = deploy()
+    return took, cpu_s(rig.folder) - before
 
 
 def clear(hosts: list[Host]) -> None:
