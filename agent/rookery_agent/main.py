@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rookery._version import VERSION
+from rookery.flags import host_port, node_name, seconds
 from rookery.model import NodeInfo, ReplicaStats, RuntimeKind
 from rookery.process import Stop, configure_log, data_dir, run
 
@@ -216,16 +217,24 @@ def _options(arguments: argparse.Namespace) -> Options:
         if not key or not equals:
             raise Stop(f"--label {given}: expected KEY=VALUE", status=2)
         labels[key] = value
-    host, colon, port = arguments.manager.rpartition(":")
-    if not colon or not port.isdigit():
-        raise Stop(f"--manager {arguments.manager}: expected HOST:PORT", status=2)
+    name = arguments.name or socket.gethostname()
+    for flag, check, given in (
+        ("--manager", host_port, arguments.manager),
+        ("--name", node_name, name),
+        ("--stop-timeout", seconds, str(arguments.stop_timeout)),
+    ):
+        try:
+            check(given)
+        except argparse.ArgumentTypeError as error:
+            raise Stop(f"{flag}: {error}", status=2) from error
+    host, _, port = arguments.manager.rpartition(":")
     kind, _, network = arguments.endpoints.partition(":")
     if kind not in ("host-port", "network") or (kind == "network") != bool(network):
         raise Stop(f"--endpoints {arguments.endpoints}: expected host-port or network:NAME", status=2)
     return Options(
         manager=arguments.manager,
         data=arguments.data or data_dir("agent"),
-        name=arguments.name or socket.gethostname(),
+        name=name,
         address=_address(arguments.address, host.strip("[]"), int(port)),
         runtime=arguments.runtime,
         docker_host=arguments.docker_host,

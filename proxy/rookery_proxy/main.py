@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 from rookery._version import VERSION
+from rookery.flags import host_port, seconds
 from rookery.model import ProxyInfo
 from rookery.process import Stop, configure_log, data_dir, run
 
@@ -55,7 +56,9 @@ async def _serve(options: argparse.Namespace, stop: asyncio.Event) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rookery-proxy", description="Spreads requests over the replicas that are ready.")
-    parser.add_argument("--manager", default="127.0.0.1:7070", metavar="HOST:PORT", help="the manager to follow (%(default)s)")
+    parser.add_argument(
+        "--manager", type=host_port, default="127.0.0.1:7070", metavar="HOST:PORT", help="the manager to follow (%(default)s)"
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -69,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--id", default="", help="this proxy's name for the manager (one is made and kept in the data directory)")
     parser.add_argument(
-        "--drain-timeout", type=float, default=10.0, metavar="S", help="time to finish requests when stopping (%(default)s)"
+        "--drain-timeout", type=seconds, default=10.0, metavar="S", help="time to finish requests when stopping (%(default)s)"
     )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--version", action="version", version=f"rookery-proxy {VERSION}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from rookery.model import (
+    Desired,
     Global,
     GlobalJob,
     Mode,
@@ -36,7 +37,9 @@ def service_status(
         done = {replica.slot or replica.node_id for replica in current if _completed(replica)}
         converged = not alive and (service.removing or len(done) >= wanted)
     else:
-        converged = len(updated) == len(alive) == wanted
+        places = {replica.slot or replica.node_id for replica in alive}
+        done = {r.slot or r.node_id for r in current if _completed(r) and r.desired is Desired.RUN} - places
+        converged = len(updated) == len(alive) and len(updated) + len(done) == wanted
     converged = converged and not service.removing
     return ServiceStatus(
         service=service,

@@ -186,6 +186,9 @@ def test_two_agents_cannot_share_a_data_directory(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--manager", "nowhere"], "expected HOST:PORT"),
+        (["--manager", "127.0.0.1:99999"], "expected HOST:PORT"),
+        (["--name", "a/b"], "--name: expected letters"),
+        (["--stop-timeout", "-5"], "--stop-timeout: expected seconds"),
         (["--label", "zone"], "expected KEY=VALUE"),
         (["--endpoints", "network"], "expected host-port or network:NAME"),
         (["--address", "no.such.host.invalid"], "can't be found"),

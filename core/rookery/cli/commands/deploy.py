@@ -1,5 +1,6 @@
 """`rookery deploy`: makes an app what its compose file says, and shows how it gets there."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rookery.cli.display import progress
 from rookery.cli.output import say, show_json, warn
 from rookery.cli.session import Session
 from rookery.client import Applied
-from rookery.model import AppSpec, AppStatus, ChangeKind, PortMode
+from rookery.model import AppSpec, AppStatus, ChangeKind, PortMode, Proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ async def _deploy(session: Session, spec: AppSpec, wish: Wish, as_json: bool) ->
                     updated={c.service: c.revision for c in applied.changes if c.kind is ChangeKind.UPDATE},
                 )
         status = await client.get_app(spec.name)
+        proxies = await client.list_proxies()
         words = await last_words(client, ended.look) if ended.outcome is Outcome.FAILED and not as_json else []
     if as_json:
         word = "started" if wish.detach else ended.outcome.value
@@ -100,6 +102,8 @@ async def _deploy(session: Session, spec: AppSpec, wish: Wish, as_json: bool) ->
         for line in words:
             click.echo(line)
         _conclude(spec, applied, status, ended)
+        for line in _unheard(status, proxies):
+            warn(line)
     return ended.outcome
 
 
@@ -139,3 +143,16 @@ def _published(status: AppStatus) -> list[str]:
         if ports:
             lines.append(f"  {service.service.key} answers on {', '.join(ports)} of every proxy")
     return lines
+
+
+def _unheard(status: AppStatus, proxies: Iterable[Proxy]) -> list[str]:
+    """The app's ports that a proxy does not listen on, and why."""
+    published = {port.published for s in status.services for port in s.ports if port.mode is PortMode.INGRESS}
+    published |= {route.published for s in status.services for route in s.routes}
+    return [
+        f"proxy {proxy.info.id} does not listen on port {error.port}: {error.why}"
+        for proxy in proxies
+        if proxy.connected
+        for error in proxy.listener_errors
+        if error.port in published
+    ]
