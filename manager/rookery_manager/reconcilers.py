@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from rookery.model import Availability, Node, NodeId, NodeState, Replica, ReplicaId, ReplicaState, Revision, Service, ServiceKey
+from rookery.model import Node, NodeId, NodeState, Replica, ReplicaId, ReplicaState, Revision, Service, ServiceKey
 from rookery.model.ids import service_key
 
 from rookery_manager import scheduler
@@ -155,13 +155,10 @@ class Balance:
 
     def _on_record(self, record: Record, after: Record | None) -> None:
         """A node that can take work now, and could not before."""
-        if isinstance(after, Node) and _takes_work(after) and (record is after or not _takes_work(record)):
+        came = isinstance(after, Node) and after.takes_work
+        if came and (record is after or not (isinstance(record, Node) and record.takes_work)):
             for key in self._state.services:
                 self.keys.mark(key)
-
-
-def _takes_work(record: Record) -> bool:
-    return isinstance(record, Node) and record.state is NodeState.READY and record.availability is Availability.ACTIVE
 
 
 class Placement:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from rookery.model import (
     Dependency,
     DependencyCondition,
-    Desired,
     Global,
     GlobalJob,
     Node,
@@ -146,16 +145,12 @@ def _unmet(state: State, service: Service, dependency: Dependency) -> str:
     replicas = state.replicas_of(key).values()
     match dependency.condition:
         case DependencyCondition.SERVICE_STARTED:
-            met = any(replica.state is ReplicaState.RUNNING or _completed(replica) for replica in replicas)
+            met = any(replica.state is ReplicaState.RUNNING or replica.completed for replica in replicas)
             return "" if met else f"{key} to be started"
         case DependencyCondition.SERVICE_HEALTHY:
             return "" if any(replica.ready for replica in replicas) else f"{key} to be healthy"
         case DependencyCondition.SERVICE_COMPLETED_SUCCESSFULLY:
             return "" if _all_completed(state, wanted) else f"{key} to complete"
-
-
-def _completed(replica: Replica) -> bool:
-    return replica.state is ReplicaState.STOPPED and replica.exit_code == 0 and replica.desired is Desired.RUN
 
 
 def _all_completed(state: State, service: Service) -> bool:
@@ -165,7 +160,7 @@ def _all_completed(state: State, service: Service) -> bool:
     if wanted is None:
         return False
     replicas = state.replicas_of(service.key).values()
-    completed = [r for r in replicas if _completed(r) and r.revision in specs and same_template(specs[r.revision], wanted)]
+    completed = [r for r in replicas if r.completed and r.revision in specs and same_template(specs[r.revision], wanted)]
     if isinstance(wanted.mode, Global | GlobalJob):
         return bool(completed) and all(replica.ended for replica in replicas)
     return len({replica.slot for replica in completed}) >= max(1, service.replicas)

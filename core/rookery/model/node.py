@@ -66,6 +66,11 @@ class Node:
         return self.info.hostname
 
     @property
+    def takes_work(self) -> bool:
+        """True where new replicas may be placed on it, as far as its state and the operator are concerned."""
+        return self.state is NodeState.READY and self.availability is Availability.ACTIVE
+
+    @property
     def all_labels(self) -> Mapping[str, str]:
         """The agent's labels with the operator's over them."""
         return {**self.info.labels, **self.labels}

@@ -141,3 +141,13 @@ class Replica:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """True where nobody asked for its end, and no node was lost."""
+        return self.state in (ReplicaState.STOPPED, ReplicaState.FAILED) and self.desired is Desired.RUN
+
+    @property
+    def completed(self) -> bool:
+        """True where it ended by itself with status 0, as those of jobs do."""
+        return self.state is ReplicaState.STOPPED and self.exit_code == 0 and self.desired is Desired.RUN

@@ -24,8 +24,7 @@ def is_assigned(replica: Replica) -> bool:
     """True where its node is to know of it: also when it ended by itself, so that what it wrote can still be read there."""
     if not replica.node_id or replica.state is ReplicaState.PENDING:
         return False
-    ended_by_itself = replica.state in (ReplicaState.STOPPED, ReplicaState.FAILED) and replica.desired is Desired.RUN
-    return not replica.ended or ended_by_itself
+    return not replica.ended or replica.ended_by_itself
 
 
 Marks = Mapping[ReplicaId, tuple[int, bool]]

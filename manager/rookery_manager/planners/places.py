@@ -86,12 +86,7 @@ def plan_places(view: ServiceView, places: Sequence[Place], now: float) -> Plan:
 def is_done(view: ServiceView, slot: Slot) -> bool:
     """True where the place's last replica ended by itself and its restart policy asks for no other."""
     last = slot.last_ended
-    return (
-        last is not None
-        and last.desired is Desired.RUN
-        and last.state in (ReplicaState.STOPPED, ReplicaState.FAILED)
-        and view.is_current(last)
-    )
+    return last is not None and last.ended_by_itself and view.is_current(last)
 
 
 def number_wanted(view: ServiceView, number: int) -> str:

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rookery.model import (
-    Availability,
     NodeId,
-    NodeState,
     Replica,
     ReplicaState,
     Replicated,
@@ -48,7 +46,7 @@ def plan_rebalance(view: BalanceView, now: float) -> Plan:
     """At most one move. Without a `wake_at` the service is even, or is not to be touched."""
     if not _may_move(view.service, view.spec):
         return Plan()
-    settled_at = max((n.node.changed_at + SETTLE_S for n in view.nodes.values() if _is_open(n)), default=0.0)
+    settled_at = max((n.node.changed_at + SETTLE_S for n in view.nodes.values() if n.node.takes_work), default=0.0)
     if not _is_at_rest(view) or now < settled_at:
         return Plan(wake_at=max(settled_at, now + LOOK_AGAIN_S))
     counts: dict[NodeId, int] = {}
@@ -84,7 +82,3 @@ def _is_at_rest(view: BalanceView) -> bool:
         r.state is ReplicaState.RUNNING and r.ready and not r.move_why and r.revision == view.service.revision
         for r in view.replicas
     )
-
-
-def _is_open(view: NodeView) -> bool:
-    return view.node.state is NodeState.READY and view.node.availability is Availability.ACTIVE

@@ -3,7 +3,7 @@
 Progress is nowhere but in the records: which replicas came with the rollout, whether they got ready, whether they crashed.
 """
 
-from rookery.model import Desired, FailureAction, Replica, ReplicaState, Rollout, RolloutState, UpdateConfig
+from rookery.model import FailureAction, Replica, ReplicaState, Rollout, RolloutState, UpdateConfig
 
 from rookery_manager.planners.actions import Plan, SetRollout, earliest
 from rookery_manager.planners.view import ServiceView
@@ -36,7 +36,7 @@ def plan_rollout(view: ServiceView, wanted: int, now: float) -> Plan:
         words = f"{len(failed)} of {wanted} new replicas failed: {first.name} {_failure(first, config, now)}"
         return Plan(actions=(_fail(view, rollout, config, words),))
     alive = [r for r in view.replicas if not r.ended]
-    completed = {r.slot or r.node_id for r in view.replicas if _completed(r) and view.is_current(r)}
+    completed = {r.slot or r.node_id for r in view.replicas if r.completed and view.is_current(r)}
     completed -= {r.slot or r.node_id for r in alive}
     if len(alive) <= wanted <= len(alive) + len(completed) and all(_is_settled(view, r, config, now) for r in alive):
         return Plan(actions=(_finish(view, rollout, now),))
@@ -74,11 +74,6 @@ def _finish(view: ServiceView, rollout: Rollout, now: float) -> SetRollout:
         why = f"revision {service.revision} {done} {took}"
         return SetRollout(service=service, state=RolloutState.DONE, revision=service.revision, why=why)
     return SetRollout(service=service, state=RolloutState.ROLLED_BACK, revision=service.revision, why=rollout.why)
-
-
-def _completed(replica: Replica) -> bool:
-    """True of a replica that ended by itself, as those of jobs do."""
-    return replica.state is ReplicaState.STOPPED and replica.exit_code == 0 and replica.desired is Desired.RUN
 
 
 def _is_settled(view: ServiceView, replica: Replica, config: UpdateConfig, now: float) -> bool:

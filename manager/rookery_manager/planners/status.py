@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from rookery.model import (
-    Desired,
     Global,
     GlobalJob,
     Mode,
@@ -38,7 +37,7 @@ def service_status(
         converged = not alive and (service.removing or len(done) >= wanted)
     else:
         places = {replica.slot or replica.node_id for replica in alive}
-        done = {r.slot or r.node_id for r in current if _completed(r) and r.desired is Desired.RUN} - places
+        done = {r.slot or r.node_id for r in current if r.completed} - places
         converged = len(updated) == len(alive) and len(updated) + len(done) == wanted
     converged = converged and not service.removing
     return ServiceStatus(

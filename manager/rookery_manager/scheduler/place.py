@@ -5,7 +5,7 @@ Invariant: a batch gives what its requests would give one by one, each seeing th
 
 from collections.abc import Mapping, Sequence
 
-from rookery.model import Availability, NodeId, NodeState, NodeVerdict, RuntimeKind, Score, ServiceSpec
+from rookery.model import NodeId, NodeVerdict, RuntimeKind, Score, ServiceSpec
 
 from rookery_manager.scheduler.answers import Placed, Refused, Request
 from rookery_manager.scheduler.filters import Filter, Reason, Unfit, summary
@@ -79,7 +79,7 @@ class _Group:
         self.spec, self._rooms, self._suitable = first.spec, rooms, suitable
         self.ask = Ask(first.key, first.spec)
         self._filter = Filter(self.ask)
-        taking = (r for r in rooms.values() if r.node.state is NodeState.READY and r.node.availability is Availability.ACTIVE)
+        taking = (r for r in rooms.values() if r.node.takes_work)
         self._spread = Spread(first.spec.placement.preferences, self.ask, taking)
         self.exclude = first.exclude
         self._tree: Branch | None = None  # a pinned replica needs none
