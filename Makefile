@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format proto bench clean
+.PHONY: help setup demo test sim check audit format proto bench lab chaos soak clean
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
@@ -31,9 +31,19 @@ check: proto     ## format, lint, types, import rules, generated code
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy core manager agent proxy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python packaging/audit_dependencies.py --gently
 
+audit: setup     ## known vulnerabilities of dependencies, where the data for that can be reached
+	@$(BIN)/python packaging/audit_dependencies.py
+
+# Engines first, and alone; the rest mostly waits, so it runs side by side.
 test: setup      ## all tests that this machine can run
-	@$(BIN)/pytest
+	@$(BIN)/pytest tests/cluster tests/contract; first=$$?; \
+	 $(BIN)/pytest -n 2 --dist worksteal --ignore=tests/cluster --ignore=tests/contract && exit $$first
+
+sim: setup       ## simulated days of a whole cluster: SEED=… replays one, DAYS=… WEATHER=… PLANT=… (docs/simulation.md)
+	@PYTHONHASHSEED=0 PYTHONPATH=tests/simulation $(BIN)/python -m world $(if $(SEED),--seed $(SEED)) \
+	  --days $(or $(DAYS),$(if $(SEED),1,60)) --jobs $(or $(JOBS),2) $(if $(WEATHER),--weather "$(WEATHER)") $(if $(PLANT),--plant $(PLANT))
 
 demo: setup      ## a cluster, an app, a node that dies; RUNTIME=docker or RUNTIME=process picks the kind
 	@$(BIN)/python compose/demo.py --runtime $(or $(RUNTIME),auto)
@@ -41,8 +51,19 @@ demo: setup      ## a cluster, an app, a node that dies; RUNTIME=docker or RUNTI
 bench: setup     ## our figures beside the peers'; needs root and engines, takes some 20 minutes
 	@PYTHONPATH=tests/cluster $(BIN)/python bench/deploy.py
 	@PYTHONPATH=tests/cluster $(BIN)/python bench/recover.py
+	@PYTHONPATH=tests/cluster $(BIN)/python bench/rollout.py
+	@PYTHONPATH=tests/cluster $(BIN)/python bench/autoscale.py
 	@PYTHONPATH=tests/cluster $(BIN)/python bench/cli.py
+
+lab: setup       ## several hosts on this machine with a cluster on them, and faults to do to it; HOSTS=3
+	@cd tests/cluster && ../../$(BIN)/python -m rig lab $(or $(HOSTS),3)
+
+chaos: setup     ## a storm of faults on four real engines; SECONDS=300 SEED=1
+	@cd tests/cluster && ../../$(BIN)/python chaos.py $(or $(SECONDS),300) $(SEED)
+
+soak: setup      ## mixed load on a proxy while endpoints come and go: SECONDS=600
+	@$(BIN)/python bench/proxy/soak.py --seconds $(or $(SECONDS),600)
 
 clean:           ## remove what the other commands made
 	@if [ -x $(BIN)/python ]; then $(BIN)/python compose/demo.py --remove-images || true; fi
-	@rm -rf compose/wheels $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	@rm -rf compose/wheels $(VENV) .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from rookery.client import Client
 
 HERE = Path(__file__).parent
 STOP_S = 10
+START_S = 30
 
 
 class Processes:
@@ -24,6 +26,7 @@ class Processes:
         self.port = port
         self.files = [HERE / "demo/app.yml", HERE / "demo/process.yml"]
         self._folder = Path(tempfile.mkdtemp(prefix="rookery-demo-"))
+        self.credential = self._folder / "manager" / "admin.pem"
         self.environment = {
             "DEMO_PORT": str(port),
             "DEMO_DIR": str(HERE / "demo"),
@@ -34,10 +37,22 @@ class Processes:
 
     def start(self) -> None:
         self._start("manager", "rookery_manager.main", "--listen", self.manager)
+        self._await_credential()
         for name in ("agent1", "agent2", "agent3"):
-            where = ["--manager", self.manager, "--name", name, "--address", "127.0.0.1"]
+            where = [*self._joining("agent"), "--name", name, "--address", "127.0.0.1"]
             self._start(name, "rookery_agent.main", *where, "--runtime", "process")
-        self._start("proxy", "rookery_proxy.main", "--manager", self.manager, "--bind", "127.0.0.1", "--workers", "1")
+        self._start("proxy", "rookery_proxy.main", *self._joining("proxy"), "--bind", "127.0.0.1", "--workers", "1")
+
+    def _joining(self, kind: str) -> list[str]:
+        return ["--manager", self.manager, "--token-file", str(self._folder / "manager" / f"{kind}.token")]
+
+    def _await_credential(self) -> None:
+        """Returns when the manager has made what others join with; it says where it listens after that."""
+        deadline = time.monotonic() + START_S
+        while not (self._folder / "manager" / "address").exists():
+            if self._parts["manager"].poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the manager did not start")
+            time.sleep(0.05)
 
     def kill_node(self, name: str, _client: Client) -> int:
         """Kills the agent, then all its replicas; how many those were."""

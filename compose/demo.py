@@ -62,6 +62,7 @@ def run(cluster: Containers | Processes) -> None:
         print(f"  done in {time.monotonic() - began:.0f} s")
     try:
         cluster.start()
+        os.environ["ROOKERY_CREDENTIAL"] = str(cluster.credential)  # the manager's admin, as 'rookery' finds it
         with Client(cluster.manager) as client:
             show(cluster, client)
     except (RuntimeError, ClientError):

@@ -5,15 +5,18 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rookery.client import Client
+from rookery.identity.files import write_private
 
 HERE = Path(__file__).parent
 PROJECT = "rookery-demo"
 APP = "rookery-demo"
 BASE = "rookery-demo/base"
+START_S = 60
 PROXY_PORT = 8080  # within the proxy's container
 
 
@@ -43,6 +46,8 @@ class Containers:
         self.manager = f"127.0.0.1:{manager_port}"
         self.port = port
         self.files = [HERE / "demo/app.yml"]
+        self._folder = Path(tempfile.mkdtemp(prefix="rookery-demo-"))
+        self.credential = self._folder / "admin.pem"
         self.environment = {"DEMO_PORT": str(PROXY_PORT)}
         self._variables = {
             "ROOKERY_MANAGER_PORT": str(manager_port),
@@ -74,6 +79,21 @@ class Containers:
     def start(self) -> None:
         self.clean()
         self._compose("up", "--detach", "--no-build")
+        self._fetch_credential()
+
+    def _fetch_credential(self) -> None:
+        """Takes the admin's credential out of the manager's container, as an operator would."""
+        deadline = time.monotonic() + START_S
+        command = [*compose_command(), *self._project(), "exec", "-T", "manager", "cat", "/var/lib/rookery/admin.pem"]
+        while True:
+            done = subprocess.run(command, capture_output=True, text=True, env=self._env())
+            if done.returncode == 0 and done.stdout:
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                write_private(self.credential, done.stdout)
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the manager did not make its admin's credential: {done.stderr.strip()}")
+            time.sleep(0.2)
 
     def kill_node(self, name: str, client: Client) -> int:
         """Kills the agent, then all its containers; how many those were."""
@@ -93,6 +113,7 @@ class Containers:
         if left:
             _run(["docker", "rm", "--force", "--volumes", *left])
         self._compose("down", "--volumes", "--timeout", "5")
+        shutil.rmtree(self._folder, ignore_errors=True)
         for kind, name in (("network", f"{APP}_default"), ("volume", f"{APP}_data")):
             subprocess.run(["docker", kind, "rm", name], capture_output=True)
 

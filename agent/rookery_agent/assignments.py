@@ -11,11 +11,12 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 from rookery.model import Assignment, ReplicaId
+from rookery.refusals import Refused
 from rookery.v1 import dispatch_pb2
 from rookery.wire import WireError, decode, encode
 
 
-class Gap(Exception):
+class Gap(Refused):
     """The message does not follow on what is held: the whole set is needed."""
 
 
@@ -30,19 +31,27 @@ class Held:
 def take_set(held: Held, generation: int, assignments: tuple[Assignment, ...]) -> Held:
     """The set as given. Raises Gap for one older than what is held."""
     if generation < held.generation:
-        raise Gap(f"the manager sent generation {generation}, which is older than {held.generation}")
-    return Held(generation=generation, assignments={a.replica_id: a for a in assignments})
+        raise Gap("old-generation", f"the manager sent generation {generation}, which is older than {held.generation}")
+    return Held(generation=generation, assignments={a.replica_id: _with_files(a, held) for a in assignments})
 
 
 def take_delta(held: Held, start: int, end: int, puts: tuple[Assignment, ...], removes: tuple[ReplicaId, ...]) -> Held:
     """What is held with the changes applied. Raises Gap where they start from another generation."""
     if start != held.generation or end < start:
-        raise Gap(f"the manager sent changes from generation {start} to {end}, but {held.generation} is held")
+        raise Gap("gap", f"the manager sent changes from generation {start} to {end}, but {held.generation} is held")
     kept = dict(held.assignments)
     for replica_id in removes:
         kept.pop(replica_id, None)
-    kept.update({a.replica_id: a for a in puts})
+    kept.update({a.replica_id: _with_files(a, held) for a in puts})
     return Held(generation=end, assignments=kept)
+
+
+def _with_files(a: Assignment, held: Held) -> Assignment:
+    """With the contents that are held of it, where none came: the manager may be locked. They are those of its revision."""
+    known = held.assignments.get(a.replica_id)
+    if a.files or known is None or known.spec.container.files != a.spec.container.files:
+        return a
+    return replace(a, files=known.files)
 
 
 def complete(held: Held) -> bool:
@@ -68,11 +77,15 @@ def load(data: bytes) -> Held:
 def write_durably(path: Path, data: bytes) -> None:
     """All of `data` is in `path` and on the disk, or what was there before still is."""
     temporary = path.with_suffix(".new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # on a full disk every block counts
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

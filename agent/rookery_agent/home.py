@@ -7,12 +7,15 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
-from rookery.model import NodeId, ReplicaId, RuntimeKind
+from rookery.model import NodeId, Reach, ReplicaId, RuntimeKind
 from rookery.process import Stop
+from rookery.wire import from_bytes, to_bytes
 
 from rookery_agent import assignments, record
 from rookery_agent.assignments import Held, read, write_durably
@@ -75,10 +78,45 @@ class Home:
             log.warning("the restart counts on disk can't be used (%s); they begin at 0", error)
             return {}
 
+    def reach(self) -> Reach:
+        """What replicas may reach, as the manager said last."""
+        try:
+            return from_bytes(Reach, read(self.path / "reach"))
+        except (OSError, ValueError) as error:
+            log.warning("what replicas may reach can't be read (%s); it is nothing until the manager says it anew", error)
+            return Reach()
+
+    async def keep_reach(self, reach: Reach) -> None:
+        """Raises OSError."""
+        await asyncio.to_thread(write_durably, self.path / "reach", to_bytes(reach))
+
+    def lease_until(self) -> float:
+        """When the latest lease ends, by `lease.clock`; minus infinity where there was none since this machine started."""
+        with contextlib.suppress(OSError, ValueError):
+            boot, _, until = read(self.path / "lease").decode().partition(" ")
+            if boot == _boot_id() and math.isfinite(float(until)):
+                return float(until)
+        return -math.inf
+
+    async def keep_lease(self, until: float) -> None:
+        """For an agent that starts again on this boot of the machine: nothing that must survive more. Raises OSError."""
+        await asyncio.to_thread(_write, self.path / "lease", f"{_boot_id()} {until:.3f}".encode())
+
     async def keep(self, held: Held) -> None:
         """The set is on disk when this returns. Raises OSError."""
         await asyncio.to_thread(write_durably, self.path / "assignments", assignments.dump(held))
 
-    async def remember(self, records: dict[ReplicaId, Record]) -> None:
+    async def remember(self, records: Mapping[ReplicaId, Record]) -> None:
         data = record.dump(records)
         await asyncio.to_thread(write_durably, self.path / "records.json", data)
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """All of `data` is in `path`, or what was there before still is; not yet on the disk."""
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(data)
+    temporary.replace(path)

@@ -3,14 +3,14 @@
 import os
 import platform
 import socket
-from pathlib import Path
 
 import psutil
 from rookery._version import VERSION
-from rookery.model import NodeCondition, NodeInfo, NodeStats, Resources, RuntimeKind
+from rookery.model import NodeInfo, NodeStats, Resources, RuntimeKind
+
+from rookery_agent.disk import Room
 
 _ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
-_DISK_LOW_BYTES = 256 * 1024 * 1024
 
 
 def info(*, hostname: str, address: str, kind: RuntimeKind, labels: dict[str, str], engine: str) -> NodeInfo:
@@ -28,26 +28,16 @@ def info(*, hostname: str, address: str, kind: RuntimeKind, labels: dict[str, st
     )
 
 
-def stats(data: Path) -> NodeStats:
-    memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(data))
+def stats(disk: Room) -> NodeStats:
+    memory = psutil.virtual_memory()
     return NodeStats(
         cpu_percent=psutil.cpu_percent(),
         memory_used_bytes=memory.total - memory.available,
         memory_total_bytes=memory.total,
-        disk_used_bytes=disk.used,
-        disk_total_bytes=disk.total,
+        disk_used_bytes=disk.total_bytes - disk.free_bytes,
+        disk_total_bytes=disk.total_bytes,
         load_1m=os.getloadavg()[0],
     )
-
-
-def disk_condition(data: Path, trouble: str) -> NodeCondition | None:
-    """`disk-full` where a write failed (`trouble`) or little is left for the agent's own data."""
-    free = psutil.disk_usage(str(data)).free
-    if trouble:
-        return NodeCondition(name="disk-full", why=trouble)
-    if free >= _DISK_LOW_BYTES:
-        return None
-    return NodeCondition(name="disk-full", why=f"{free // 1024**2} MiB are left under {data}")
 
 
 def address_towards(host: str, port: int) -> str:

@@ -5,12 +5,13 @@ Invariant: at most one prober runs per replica, for the present run of its insta
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from rookery.model import CommandProbe, Endpoint, HttpProbe, Probe, ProbeTiming, ReplicaId, TcpProbe
 
-from rookery_agent.runtime.protocol import Instance, Runtime, RuntimeFailure
+from rookery_agent.runtime.protocol import EngineAway, Instance, Runtime, RuntimeFailure
 from rookery_agent.step import Health, Verdict
 
 _EAGER_S = 0.2
@@ -96,8 +97,11 @@ class Prober:
         if tally.succeeded:
             await asyncio.sleep(min(1.0, timing.interval_s))
         while True:
-            told = await ask(self._runtime, instance, probe)
-            tally = judge(timing, tally, clock() - born, ok=not told)
+            try:
+                told = await ask(self._runtime, instance, probe)
+                tally = judge(timing, tally, clock() - born, ok=not told)
+            except EngineAway as error:  # that says nothing of the replica
+                told = f"it can't be asked: {error}"
             asked += 1
             new = verdict(timing, tally, instance.run, told)
             old = self._verdicts.get(instance.replica_id)
@@ -108,27 +112,33 @@ class Prober:
 
 
 async def ask(runtime: Runtime, instance: Instance, probe: MadeProbe) -> str:
-    """Probes once: why it failed, empty where it is healthy."""
+    """Probes once: why it failed, empty where it is healthy. Raises EngineAway where only the engine could tell."""
+    timeout_s = probe.timing.timeout_s
     try:
-        async with asyncio.timeout(probe.timing.timeout_s):
-            match probe:
-                case CommandProbe():
-                    status, output = await runtime.execute(instance.replica_id, probe.args, timeout_s=probe.timing.timeout_s)
-                    text = output.decode(errors="replace").strip()[-200:]
-                    return "" if status == 0 else f"{probe.args[0]} exited with status {status}{': ' + text if text else ''}"
-                case HttpProbe():
-                    return await _ask_http(_where(instance, probe.port), probe)
-                case TcpProbe():
-                    at = _where(instance, probe.port)
-                    _, writer = await asyncio.open_connection(at.address, at.port)
-                    writer.close()
-                    with contextlib.suppress(OSError):
-                        await writer.wait_closed()
-                    return ""
+        if isinstance(probe, CommandProbe):
+            return await _ask_command(runtime, instance, probe)
+        async with asyncio.timeout(timeout_s):
+            at = _where(instance, probe.port)
+            if isinstance(probe, HttpProbe):
+                return await _ask_http(at, probe)
+            _, writer = await _connect(at)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            return ""
     except TimeoutError:
-        return f"no answer within {probe.timing.timeout_s:g} s"
+        return f"no answer within {timeout_s:g} s"
+    except EngineAway:
+        raise
     except (OSError, RuntimeFailure) as error:
         return str(error)
+
+
+async def _ask_command(runtime: Runtime, instance: Instance, probe: CommandProbe) -> str:
+    """Its deadline is the runtime's: it tells a command that hangs from an engine that does."""
+    status, output = await runtime.execute(instance.replica_id, probe.args, timeout_s=probe.timing.timeout_s)
+    text = output.decode(errors="replace").strip()[-200:]
+    return "" if status == 0 else f"{probe.args[0]} exited with status {status}{': ' + text if text else ''}"
 
 
 def _where(instance: Instance, port: int) -> Endpoint:
@@ -138,8 +148,16 @@ def _where(instance: Instance, port: int) -> Endpoint:
     raise OSError(f"its port {port} can't be reached from the node")
 
 
+async def _connect(at: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        return await asyncio.open_connection(at.address, at.port)
+    except OSError as error:  # whose own words are asyncio's
+        words = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise OSError(f"port {at.target}, at {at.address}:{at.port}: {words}") from None
+
+
 async def _ask_http(at: Endpoint, probe: HttpProbe) -> str:
-    reader, writer = await asyncio.open_connection(at.address, at.port)
+    reader, writer = await _connect(at)
     try:
         host = f"[{at.address}]" if ":" in at.address else at.address
         head = f"GET {probe.path} HTTP/1.1\r\nHost: {host}:{at.port}\r\nUser-Agent: rookery-probe\r\nConnection: close\r\n\r\n"

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from rookery.model import Desired, NodeCondition, ReplicaId, ReplicaStatus
+from rookery.model import Desired, NodeCondition, ReplicaId, ReplicaState, ReplicaStatus
 
 from rookery_agent.assignments import Held
+from rookery_agent.engine_watch import EngineWatch
+from rookery_agent.fence import Fence, fenced
 from rookery_agent.probes import Prober
 from rookery_agent.record import Record
 from rookery_agent.runtime.protocol import EngineAway, Instance, InstanceState, Runtime, RuntimeFailure
@@ -20,8 +22,9 @@ from rookery_agent.step import Action, Forget, Plan, Prepare, Remove, Snapshot, 
 log = logging.getLogger("rookery.agent")
 
 _PARALLEL = 256
-_ENGINE_PING_S = 3.0
-_RELIST_S = 30.0
+_TICK_S = 0.2
+_NO_ROOM = "no space left on device"
+_NO_ROOM_S = 90.0  # longer than the longest pause between two tries
 
 
 class Reconciler:
@@ -42,11 +45,11 @@ class Reconciler:
     ) -> None:
         self.records = records
         self.statuses: dict[ReplicaId, ReplicaStatus] = {}
-        self.engine_away = engine_away
         self._runtime = runtime
+        self._engine = EngineWatch(runtime, away=engine_away, relist=self._list, notice=self._notice)
         self._report = report
         self._remember = remember
-        self._silent_s = silent_s
+        self._fence = Fence(silent_s)
         self._held = Held()
         self._confirmed = False
         self._observed: dict[ReplicaId, Instance] = {}
@@ -57,6 +60,8 @@ class Reconciler:
         self._timers: dict[ReplicaId, asyncio.TimerHandle] = {}
         self._touched: set[ReplicaId] = set()  # worked on since the latest list was asked for
         self._wake = asyncio.Event()
+        self._no_room = ""  # what the engine said when it had none, which counts for a while
+        self._no_room_until = 0.0
         self._listed = asyncio.Event()
         self._settled = asyncio.Event()
 
@@ -65,7 +70,10 @@ class Reconciler:
         before, self._held = self._held, held
         self._confirmed = confirmed
         for replica_id in before.assignments.keys() | held.assignments.keys():
-            if before.assignments.get(replica_id) != held.assignments.get(replica_id):
+            then, now = before.assignments.get(replica_id), held.assignments.get(replica_id)
+            if then != now:
+                if then is not None and now is not None and len(now.files) > len(then.files):
+                    self._try_at_once(replica_id)  # it could not be started for want of them
                 self.wake(replica_id)
         for replica_id in self._orphans():
             self.wake(replica_id)
@@ -73,6 +81,14 @@ class Reconciler:
             wanted = held.assignments.get(replica_id)
             if wanted is None or wanted.desired is Desired.STOP:
                 self._busy[replica_id].cancel()  # a pull may take minutes, and nobody wants it any more
+
+    def renewed(self, silent_s: float) -> None:
+        """There is a lease, after so long a time without one."""
+        if silent_s <= 0:
+            return
+        self._fence.lapse(self._held.assignments.values(), silent_s)
+        for replica_id in fenced(self._held.assignments.values()):
+            self.wake(replica_id)
 
     async def listed(self) -> None:
         """Returns when what is here is known, so that the manager can be told of it."""
@@ -100,13 +116,21 @@ class Reconciler:
     def running(self) -> int:
         return sum(i.state is InstanceState.RUNNING for i in self._observed.values())
 
+    @property
+    def engine_away(self) -> str:
+        """Why the engine is not there; empty where it is."""
+        return self._engine.away
+
     def conditions(self) -> tuple[NodeCondition, ...]:
-        return (NodeCondition(name="engine-away", why=self.engine_away),) if self.engine_away else ()
+        found = [NodeCondition(name="engine-away", why=self.engine_away)] if self.engine_away else []
+        if self._no_room and time.monotonic() < self._no_room_until:
+            found.append(NodeCondition(name="disk-full", why=self._no_room))
+        return tuple(found)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._prober = Prober(self._runtime, tasks, self.wake)
-            tasks.create_task(self._watch(), name="engine events")
+            tasks.create_task(self._engine.run(), name="engine")
             tasks.create_task(self._tick(), name="lease ticks")
             await self._listed.wait()
             while True:
@@ -130,6 +154,8 @@ class Reconciler:
         try:
             while not self.engine_away and await self._one(replica_id):
                 pass
+            if self.engine_away:
+                self._tell_health(replica_id)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if replica_id not in self._preparing or task is None:
@@ -162,8 +188,22 @@ class Reconciler:
         if plan.look_again_at is not None:
             self._later(replica_id, plan.look_again_at)
         if plan.action is None:
-            return False
+            return self._fence.stopped(replica_id)
         return await self._act(replica_id, plan.action)
+
+    def _tell_health(self, replica_id: ReplicaId) -> None:
+        """Reports what probes say while nothing can be done about it; what is done is decided by what they say then."""
+        assignment, known = self._held.assignments.get(replica_id), self.statuses.get(replica_id)
+        if (
+            assignment is None
+            or assignment.desired is not Desired.RUN
+            or known is None
+            or known.state is not ReplicaState.RUNNING
+        ):
+            return
+        status = step(self._snapshot(replica_id), time.time()).status
+        if status.state is ReplicaState.RUNNING:
+            self._tell(status)
 
     async def _act(self, replica_id: ReplicaId, action: Action) -> bool:
         assignment = self._held.assignments.get(replica_id)
@@ -187,6 +227,7 @@ class Reconciler:
                     self._observe(replica_id, None)
                     self._change(replica_id, container_id="")
                 case Forget():
+                    self._fence.stopped(replica_id)
                     self.records.pop(replica_id, None)
                     self.statuses.pop(replica_id, None)
                     self._remember()
@@ -200,6 +241,8 @@ class Reconciler:
             self._stale.add(replica_id)
             self._preparing.discard(replica_id)
             log.warning("%s %s: %s", verb, name, error)
+            if _NO_ROOM in str(error).lower():
+                self._no_room, self._no_room_until = str(error), time.monotonic() + _NO_ROOM_S
             record = self.records.get(replica_id) or Record(replica_id=replica_id)
             self.records[replica_id] = failed(record, str(error), time.time(), attempt=isinstance(action, Start))
             self._remember()
@@ -216,7 +259,7 @@ class Reconciler:
             instance=self._observed.get(replica_id),
             record=self.records.get(replica_id) or Record(replica_id=replica_id),
             verdict=self._prober.verdict(replica_id),
-            silent_s=self._silent_s(),
+            silent_s=self._fence.silent_s(replica_id),
         )
 
     def _change(self, replica_id: ReplicaId, *, prepared: bool | None = None, container_id: str | None = None) -> None:
@@ -228,19 +271,28 @@ class Reconciler:
         self.records[replica_id] = record
         self._remember()
 
+    def _try_at_once(self, replica_id: ReplicaId) -> None:
+        record = self.records.get(replica_id)
+        if record is not None and record.failures:
+            self.records[replica_id] = replace(record, failures=0, retry_at=0.0)
+
     def _keep(self, replica_id: ReplicaId, plan: Plan) -> None:
         if self.records.get(replica_id) != plan.record:
             self.records[replica_id] = plan.record
             self._remember()
-        known = self.statuses.get(replica_id)
-        if known is None or replace(known, at=plan.status.at) != plan.status:
-            self.statuses[replica_id] = plan.status
-            self._report(plan.status)
+        self._tell(plan.status)
+
+    def _tell(self, status: ReplicaStatus) -> None:
+        known = self.statuses.get(status.replica_id)
+        if known is None or replace(known, at=status.at) != status:
+            self.statuses[status.replica_id] = status
+            self._report(status)
 
     def _probe(self, replica_id: ReplicaId, plan: Plan) -> None:
         assignment = self._held.assignments.get(replica_id)
         instance = self._observed.get(replica_id)
-        if assignment is not None and instance is not None and instance.state is InstanceState.RUNNING and plan.action is None:
+        asked = instance is not None and instance.state is InstanceState.RUNNING and not instance.paused and plan.action is None
+        if assignment is not None and instance is not None and asked:
             self._prober.follow(instance, assignment.spec.probe, ready=plan.record.ready_run == instance.run)
         else:
             self._prober.drop(replica_id)
@@ -262,47 +314,18 @@ class Reconciler:
         self._timers.pop(replica_id, None)
         self.wake(replica_id)
 
+    def _notice(self, replica_id: ReplicaId) -> None:
+        self._stale.add(replica_id)
+        self.wake(replica_id)
+
     async def _tick(self) -> None:
-        """Looks at everything when the lease ends and when it is granted again: some replicas go by it."""
-        was_silent = False
+        """Looks at what must stop for want of a lease as soon as it must."""
+        overdue: frozenset[ReplicaId] = frozenset()
         while True:
-            await asyncio.sleep(0.2)
-            silent = self._silent_s() > 0
-            if silent != was_silent:
-                was_silent = silent
-                self.wake_all()
-
-    async def _watch(self) -> None:
-        """Follows the engine: its events as they happen, all instances when it (re)appears and now and then."""
-        while True:
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._check(), name="engine check")
-                    tasks.create_task(self._follow_events(), name="engine event stream")
-            except* RuntimeFailure as group:
-                why = str(group.exceptions[0])
-                if not self.engine_away:
-                    log.warning("the engine is away: %s", why)
-                self.engine_away = why
-            await asyncio.sleep(0.5)
-
-    async def _follow_events(self) -> None:
-        async for event in self._runtime.events():
-            if event.replica_id is None:
-                await self._list()
-            else:
-                self._stale.add(event.replica_id)
-                self.wake(event.replica_id)
-        raise EngineAway("the engine ended its stream of events")
-
-    async def _check(self) -> None:
-        listed_at = time.monotonic()
-        while True:
-            await asyncio.sleep(_ENGINE_PING_S)
-            await self._runtime.describe()
-            if time.monotonic() - listed_at > _RELIST_S:
-                await self._list()
-                listed_at = time.monotonic()
+            before, overdue = overdue, self._fence.overdue(self._held.assignments.values())
+            for replica_id in overdue - before:
+                self.wake(replica_id)
+            await asyncio.sleep(_TICK_S)
 
     async def _list(self) -> None:
         self._touched = set(self._busy)
@@ -313,9 +336,6 @@ class Reconciler:
             else:
                 self._observe(replica_id, instances.get(replica_id))
                 self._stale.discard(replica_id)
-        if self.engine_away:
-            log.info("the engine is back")
-            self.engine_away = ""
         if not self._listed.is_set():
             log.info("%d instances of this node are here, %d of them running", len(instances), self.running)
             self._preview()

@@ -4,6 +4,7 @@ Invariant: `state` only goes forward.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from rookery.model import ReplicaId, ReplicaState
@@ -47,7 +48,7 @@ class Record:
         return replace(self, state=further, why=why)
 
 
-def dump(records: "dict[ReplicaId, Record]") -> bytes:
+def dump(records: Mapping[ReplicaId, Record]) -> bytes:
     return json.dumps([asdict(record) for record in records.values()], separators=(",", ":")).encode()
 
 

@@ -4,6 +4,7 @@ Pure: no clock, no I/O. The caller acts, observes what came of it and calls `ste
 failures included, is a field of the next snapshot: one path for a first start, a crash, and an agent that starts again.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -24,6 +25,7 @@ from rookery_agent.record import Record
 from rookery_agent.runtime.protocol import Instance, InstanceState
 
 LONGEST_DELAY_S = 60.0
+LONGEST_WHY = 1000  # characters of an engine's words
 
 
 class Health(StrEnum):
@@ -43,7 +45,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """`assignment` None: the manager wants it no more. `silent_s`: since the manager's lease ended, 0 while it holds."""
+    """`assignment` None: the manager wants it no more. `silent_s`: since the manager's lease ended, 0 while it holds; infinite:
+    none was granted since the machine started."""
 
     assignment: Assignment | None
     instance: Instance | None
@@ -104,17 +107,25 @@ def step(s: Snapshot, now: float) -> Plan:
         left_s = spec.on_disconnect_after_s - s.silent_s
         if left_s <= 0:
             return _hold(s, now)
-        plan = _run(s, s.assignment, now)
+        plan = _without_lease(_run(s, s.assignment, now))
         again_at = now + left_s if plan.look_again_at is None else min(plan.look_again_at, now + left_s)
         return replace(plan, look_again_at=again_at)
     return _run(s, s.assignment, now)
+
+
+def _without_lease(plan: Plan) -> Plan:
+    """The plan without a start: one that takes long would still begin when it must have stopped."""
+    if not isinstance(plan.action, Start):
+        return plan
+    why = "waiting for the manager: it is not started without its lease"
+    return replace(plan, action=None, status=replace(plan.status, why=why))
 
 
 def failed(record: Record, why: str, now: float, *, attempt: bool) -> Record:
     """The record after a call to the runtime failed; `attempt` when it was one to start."""
     failures = record.failures + 1
     delay_s = min(LONGEST_DELAY_S, 2.0 ** (failures - 1))
-    told = f"{why}; trying again in {delay_s:g} s"
+    told = f"{why[:LONGEST_WHY]}; trying again in {delay_s:g} s"
     return replace(record, failures=failures, retry_at=now + delay_s, why=told, prepared=record.prepared and not attempt)
 
 
@@ -143,13 +154,15 @@ def _run(s: Snapshot, a: Assignment, now: float) -> Plan:
             return _plan(s, record, now)
     if record.held:
         record = replace(record, held=False, retry_at=0.0)
+    record = _soon(record, now, max(LONGEST_DELAY_S, a.spec.restart.delay_s or 0.0))
     if record.retry_at > now:
-        # Never further off than the longest delay, whatever the clock did meanwhile.
-        return _plan(s, record, now, again_at=min(record.retry_at, now + LONGEST_DELAY_S))
+        return _plan(s, record, now, again_at=record.retry_at)
     if i is None and not record.prepared:
         if record.failures == 0:
             record = record.at(ReplicaState.PREPARING, f"preparing {a.spec.container.image or 'its command'}")
         return _plan(s, record, now, Prepare(why=a.why or "wanted on this node"))
+    if i is None and a.desired is Desired.PREPARE:
+        return _plan(s, record.at(ReplicaState.STARTING, "prepared, to be started when the one before it is gone"), now)
     record = record.at(ReplicaState.STARTING, record.why if record.restarts or record.failures else "starting")
     return _plan(s, record, now, Start(why=record.why if record.restarts else a.why or "wanted on this node"))
 
@@ -171,9 +184,11 @@ def _running(s: Snapshot, a: Assignment, i: Instance, now: float) -> Plan:
             if s.verdict.run == i.run and s.verdict.health is Health.UNHEALTHY:
                 sick = sick or s.verdict.why
     if sick:
-        record = replace(record, condemned=sick, ready_run="", why=sick)
-        return _plan(s, record, now, Stop(why=sick, grace_s=a.spec.container.stop_grace_period_s))
-    if healthy:
+        record = replace(record, condemned=sick, ready_run="", why=sick, failures=s.record.failures)
+        return _stop(s, record, now, sick, a.spec.container.stop_grace_period_s)
+    if i.paused:
+        record = replace(record, ready_run="", why=f"paused from outside; `docker unpause {i.id[:12]}` lets it go on")
+    elif healthy:
         record = replace(record, ready_run=i.run)
     elif record.ready_run != i.run:
         record = replace(record, why=s.verdict.why or "running, not yet healthy")
@@ -219,10 +234,12 @@ def _crash(record: Record, a: Assignment, now: float, why: str, *, exit_code: in
 def _hold(s: Snapshot, now: float) -> Plan:
     """Stopped on purpose while the manager is silent; started again, at once and uncounted, when it is back."""
     why = f"stopped: the manager has been silent for {s.silent_s:.0f} s beyond its lease"
+    if math.isinf(s.silent_s):
+        why = "stopped: the manager has not been heard since this machine started"
     assert s.assignment is not None
     if s.instance is not None and s.instance.state is InstanceState.RUNNING:
         record = replace(s.record, held=True, ready_run="", why=why)
-        return _plan(s, record, now, Stop(why=why, grace_s=s.assignment.spec.container.stop_grace_period_s))
+        return _stop(s, record, now, why, s.assignment.spec.container.stop_grace_period_s)
     if s.instance is not None and s.instance.run != s.record.counted_run and s.record.held:
         return _plan(s, replace(s.record, counted_run=s.instance.run, why=why), now)
     return _plan(s, s.record, now)
@@ -239,14 +256,31 @@ def _end(s: Snapshot, now: float, why: str, grace_s: float) -> Plan:
     i, record = s.instance, s.record
     if i is None:
         return _plan(s, record.at(ReplicaState.STOPPED, why), now)
-    if record.retry_at > now and record.failures:
-        return _plan(s, record, now, again_at=min(record.retry_at, now + LONGEST_DELAY_S))
+    if not record.ended and record.state is not ReplicaState.STOPPING:
+        record = replace(record, failures=0, retry_at=0.0)  # what failed so far was to start it
     record = replace(record.at(ReplicaState.STOPPING, why), ready_run="", container_id=record.container_id or i.id)
     if i.state is InstanceState.RUNNING:
-        return _plan(s, record, now, Stop(why=why, grace_s=grace_s))
+        return _stop(s, record, now, why, grace_s)
     if i.state is InstanceState.EXITED and record.state is not ReplicaState.FAILED:
         record = replace(record, exit_code=i.exit_code)
-    return _plan(s, record, now, Remove(why=why))
+    return _unless_it_failed(s, record, now, Remove(why=why))
+
+
+def _stop(s: Snapshot, record: Record, now: float, why: str, grace_s: float) -> Plan:
+    return _unless_it_failed(s, record, now, Stop(why=why, grace_s=grace_s))
+
+
+def _unless_it_failed(s: Snapshot, record: Record, now: float, action: Action) -> Plan:
+    """The action, or where it failed just now, the time at which to try it again."""
+    record = _soon(record, now, LONGEST_DELAY_S)
+    if record.failures and record.retry_at > now:
+        return _plan(s, record, now, again_at=record.retry_at)
+    return _plan(s, record, now, action)
+
+
+def _soon(record: Record, now: float, longest_s: float) -> Record:
+    """The record with a time to try again that is no further off than it can be: the clock may have been set back."""
+    return replace(record, retry_at=min(record.retry_at, now + longest_s))
 
 
 def _plan(s: Snapshot, record: Record, now: float, action: Action | None = None, *, again_at: float | None = None) -> Plan:

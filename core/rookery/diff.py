@@ -1,6 +1,6 @@
 """The difference of two specs, field by field, for people to read.
 
-Invariant: the content of a secret or config is in no spec, so it is in no difference; new content shows as a new digest.
+Invariant: the content of a secret or config is in no spec, so it is in no difference; a new one shows as a new digest or version.
 """
 
 import dataclasses
@@ -31,7 +31,8 @@ def flatten(value: object, path: str = "") -> dict[str, str]:
         case Argv():
             return {path: " ".join(map(_quoted, value.args)) or "(none)"}
         case FileMount():
-            return _fields(dataclasses.replace(value, digest=value.digest[:DIGEST_SHOWN]), path)
+            leaves = _fields(dataclasses.replace(value, digest=value.digest[:DIGEST_SHOWN]), path)
+            return leaves if value.version else {leaf: text for leaf, text in leaves.items() if leaf != f"{path}.version"}
         case Mapping():
             return {f"{path}.{key}": str(value[key]) for key in sorted(value)}
         case tuple():
@@ -47,7 +48,7 @@ def flatten(value: object, path: str = "") -> dict[str, str]:
     return {path: str(value)}
 
 
-_KINDS = frozenset({"mode", "probe"})  # a choice between classes: which one it is, is a leaf too
+_KINDS = frozenset({"mode", "probe", "strategy"})  # a choice between classes: which one it is, is a leaf too
 
 
 def _fields(value: object, path: str) -> dict[str, str]:

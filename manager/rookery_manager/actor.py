@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from rookery.model import Desired, Node, Replica, ReplicaId, ReplicaState, can_move
+from rookery.model import Desired, Node, Pool, Replica, ReplicaId, ReplicaState, RolloutState, can_move
 
 from rookery_manager import records
 from rookery_manager.clock import Clock
@@ -19,19 +19,28 @@ from rookery_manager.planners.actions import (
     Adopt,
     Assign,
     Create,
+    Doubt,
     Drain,
     Forget,
+    ForgetNode,
+    ForgetPool,
     ForgetService,
+    Launch,
     Lose,
     Move,
     Observe,
     Refuse,
+    SetAvailability,
     SetNode,
+    SetPool,
+    SetReplicas,
     SetRollout,
     Stop,
 )
-from rookery_manager.planners.observe import observed
-from rookery_manager.records import Record
+from rookery_manager.planners.begin import past
+from rookery_manager.planners.observe import observed, sighting
+from rookery_manager.records import Record, came_with_app
+from rookery_manager.rollout_history import keep_rollout
 from rookery_manager.state import State
 from rookery_manager.store import Commit, Condition, Conflict, Delete, Store, StoreError, Write
 
@@ -109,19 +118,22 @@ class Actor:
             draft.conditions.setdefault(key, self._state.condition(key))
             writes[key] = records.put(record, why)
 
-        def move(replica: Replica, state: ReplicaState, why: str, verb: str, **changes: object) -> None:
+        def move(replica: Replica, state: ReplicaState, why: str, verb: str, *, event: str = "", **changes: object) -> None:
             latest = self._latest(replica, writes)
             if not can_move(latest.state, state):
                 log.error("not done, for it is no legal move: %s %s, which is %s: %s", verb, latest.name, latest.state, why)
                 return
-            put(replace(latest, state=state, why=why, changed_at=now, **changes), f"{verb}: {why}")  # type: ignore[arg-type]
-            told.append(f"{verb} {latest.name}: {why}")
+            put(replace(latest, state=state, why=why, changed_at=now, **changes), f"{verb}: {event or why}")  # type: ignore[arg-type]
+            told.append(f"{verb} {latest.name}: {event or why}")
 
         match action:
             case Create():
                 replica = self._new_replica(action, now)
                 put(replica, f"create: {action.why}")
                 told.append(f"create {replica.name}: {action.why}")
+            case Launch():
+                put(replace(self._latest(action.replica, writes), desired=Desired.RUN), f"launch: {action.why}")
+                told.append(f"launch {action.replica.name}: {action.why}")
             case Assign():
                 move(
                     action.replica,
@@ -147,9 +159,17 @@ class Actor:
                 )
             case Stop():
                 to = ReplicaState.STOPPED if action.replica.state is ReplicaState.PENDING else ReplicaState.STOPPING
-                move(action.replica, to, action.why, "stop", ready=False, ready_at=0.0, desired=Desired.STOP)
+                is_drained = action.replica.state is ReplicaState.DRAINING and action.why == action.replica.why
+                event = "nothing is in flight on it" if is_drained else ""
+                move(action.replica, to, action.why, "stop", event=event, ready=False, ready_at=0.0, desired=Desired.STOP)
             case Lose():
                 move(action.replica, ReplicaState.LOST, action.why, "lose", ready=False, ready_at=0.0)
+            case Doubt():
+                put(
+                    replace(self._latest(action.replica, writes), ready=False, ready_at=0.0, why=action.why),
+                    f"doubt: {action.why}",
+                )
+                told.append(f"doubt {action.replica.name}: {action.why}")
             case Adopt():
                 put(replace(self._latest(action.replica, writes), revision=action.revision), action.why)
             case Move():
@@ -158,13 +178,10 @@ class Actor:
             case Observe():
                 before = self._latest(action.replica, writes)
                 after = observed(before, action.status, now)
-                seen = f"{after.state}{', ready' if after.ready else ''}"
-                told_apart = (before.state, before.ready, before.restarts) != (after.state, after.ready, after.restarts)
-                # What a probe says in between is in the record, for `rookery ps`; as events it would hide the others.
-                is_event = told_apart or after.state is ReplicaState.PREPARING
-                put(after, f"{seen}: {action.why}" if is_event else "")
-                if told_apart:
-                    told.append(f"see {after.name} {seen}: {action.why}")
+                seen = sighting(before, after)
+                put(after, seen)
+                if seen and (before.state, before.ready, before.restarts) != (after.state, after.ready, after.restarts):
+                    told.append(f"see {after.name} {seen}")
             case Forget():
                 key = records.replica_key(action.replica)
                 draft.conditions.setdefault(key, self._state.condition(key))
@@ -173,14 +190,52 @@ class Actor:
             case ForgetService():
                 self._forget_service(action, draft)
             case SetRollout():
-                service = action.service
-                rollout = service.rollout and replace(service.rollout, state=action.state, why=action.why, changed_at=now)
-                put(replace(service, revision=action.revision, rollout=rollout, why=action.why, changed_at=now), action.why)
-                told.append(f"{action.state} {service.key}: {action.why}")
+                self._set_rollout(action, now, draft)
+            case SetReplicas():
+                scaled = action.decision
+                put(
+                    replace(action.service, replicas=scaled.after, scaled=scaled, changed_at=now, why=action.why),
+                    f"scale: {action.why}",
+                )
+                told.append(f"scale {action.service.key}: {action.why}")
             case SetNode():
                 node = self._node(action, now)
                 put(node, f"{node.state}: {action.why}")
                 told.append(f"node {node.name} {node.state}: {action.why}")
+            case SetAvailability():
+                put(replace(action.node, availability=action.availability), action.why)
+                told.append(f"node {action.node.name} is to be {action.availability}: {action.why}")
+            case SetPool():
+                put(action.pool, action.why)
+                if action.why:
+                    told.append(f"pool {action.pool.name} {action.why}")
+            case ForgetNode() | ForgetPool():
+                record: Node | Pool = action.node if isinstance(action, ForgetNode) else action.pool
+                key = records.key_of(record)
+                draft.conditions.setdefault(key, self._state.condition(key))
+                writes[key] = Delete(key=key, why=action.why)
+                told.append(f"forget {record.name}: {action.why}")
+
+    def _set_rollout(self, action: SetRollout, now: float, draft: "_Draft") -> None:
+        service, rollout = action.service, action.rollout
+        restarted_at = service.restarted_at if action.restarted_at is None else action.restarted_at
+        after = replace(
+            service,
+            revision=action.revision,
+            rollout=rollout,
+            restarted_at=restarted_at,
+            why=action.why,
+            changed_at=now,
+        )
+        key = records.key_of(after)
+        draft.conditions.setdefault(key, self._state.condition(key))
+        told = action.why
+        if rollout.state is RolloutState.ROLLED_BACK and service.rollout is not None:  # why was told when that began
+            told = f"revision {action.revision} is back after {now - service.rollout.changed_at:.1f} s"
+        draft.writes[key] = records.put(after, f"{rollout.state}: {told}")
+        draft.told.append(f"{rollout.state} {service.key}: {told}")
+        if rollout.state in (RolloutState.DONE, RolloutState.ROLLED_BACK):
+            draft.writes.update({write.key: write for write in keep_rollout(self._state, past(service, rollout))})
 
     def _latest(self, replica: Replica, writes: dict[str, Write]) -> Replica:
         """The record as earlier actions of the same commit leave it."""
@@ -200,6 +255,7 @@ class Actor:
             node_id=action.node_id,
             node_name=action.node_name,
             state=ReplicaState.ASSIGNED if action.node_id else ReplicaState.PENDING,
+            desired=action.desired,
             why=action.why,
             created_at=now,
             changed_at=now,
@@ -217,20 +273,23 @@ class Actor:
             why=action.why,
             info=action.info or node.info,
             conditions=node.conditions if action.conditions is None else action.conditions,
+            downs=node.downs if action.downs is None else action.downs,
+            held_off=node.held_off if action.held_off is None else action.held_off,
             changed_at=now if action.state is not node.state else node.changed_at,
         )
 
     async def _add_file_deletes(self, draft: "_Draft") -> None:
-        """Secrets and configs go with their app; they are the only records that the state does not hold."""
+        """Contents that came with an app go with it, those of StoredFiles stay; the state does not hold either."""
         for app in draft.removed_apps:
-            files = await self._store.snapshot(f"files/{app}/")
-            draft.writes.update({key: Delete(key=key) for key in files.entries})
+            files = await self._store.snapshot(f"sealed/{app}/")
+            draft.writes.update({key: Delete(key=key) for key in came_with_app(files.entries)})
 
     def _forget_service(self, action: ForgetService, draft: "_Draft") -> None:
         writes, conditions = draft.writes, draft.conditions
         service = action.service
         keys = [records.service_record_key(service.app, service.name)]
         keys += [records.revision_key(service.app, service.name, n) for n in self._state.revisions.get(service.key, {})]
+        keys += [records.rollout_key(service.app, service.name, n) for n in self._state.rollouts.get(service.key, {})]
         keys += [records.replica_key(replica) for replica in self._state.replicas_of(service.key).values()]
         for key in keys:
             conditions.setdefault(key, self._state.condition(key))
@@ -246,6 +305,8 @@ class Actor:
             writes[key] = records.put(replace(app, services=left), "")
         else:
             writes[key] = Delete(key=key, why=f"{app.name} was removed")
+            numbers = self._state.app_revisions.get(app.name, {})
+            writes.update({k: Delete(key=k) for k in (records.app_revision_key(app.name, n) for n in numbers)})
             draft.removed_apps.append(app.name)
 
 

@@ -27,6 +27,10 @@ class Concerns:
     def waiting_for(self, key: ServiceKey) -> Collection[ServiceKey]:
         return self._waiting.get(key, ())
 
+    def awaited_by(self, key: ServiceKey) -> Collection[ServiceKey]:
+        """What the service depends on: in the return of an app that waits for it."""
+        return self._awaited.get(key, ())
+
     def update(self, key: ServiceKey) -> None:
         """To be called when the service's record or a revision of it changed."""
         for awaited in self._awaited.pop(key, ()):

@@ -6,36 +6,37 @@ deltas from one generation to the next.
 
 import asyncio
 import logging
-import math
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 from rookery import VERSION
 from rookery.model import (
-    FileContent,
     Node,
-    NodeCondition,
     NodeId,
     NodeInfo,
     NodeState,
-    NodeStats,
+    Reach,
     ReplicaId,
-    ReplicaStats,
     ReplicaStatus,
 )
+from rookery.refusals import Refusals, Refused
 from rookery.v1 import dispatch_pb2, dispatch_pb2_grpc, types_pb2
-from rookery.wire import WireError, decode, encode, from_bytes
+from rookery.wire import WireError, encode
 
-from rookery_manager import records
 from rookery_manager.actor import Actor
+from rookery_manager.agent_messages import LONGEST_TEXT, Hello, own, read_heartbeat, read_hello, read_statuses
+from rookery_manager.identity.peers import caller, who_of
 from rookery_manager.leases import Leases
+from rookery_manager.lifting import MOST
 from rookery_manager.logs import LogHub
 from rookery_manager.planners.actions import Plan
 from rookery_manager.planners.assignments import assignment_of, difference, is_assigned, marks
 from rookery_manager.planners.nodes import plan_conditions, plan_goodbye, plan_hello
+from rookery_manager.reaching import ReachMark
+from rookery_manager.sealing.keyring import Keyring
+from rookery_manager.sealing.reading import read_file
 from rookery_manager.sessions import Session, Sessions
 from rookery_manager.state import State
 from rookery_manager.statuses import Statuses
@@ -45,30 +46,7 @@ log = logging.getLogger("rookery.manager")
 
 HELLO_S = 10.0
 WRITE_S = 30.0  # an agent that reads nothing for so long is ended; it connects anew
-LONGEST_NAME = 253  # characters of a node's id and hostname, as of a DNS name
 Context = grpc.aio.ServicerContext[dispatch_pb2.AgentMessage, dispatch_pb2.ManagerMessage]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Hello:
-    node_id: NodeId
-    info: NodeInfo
-    replicas: tuple[ReplicaStatus, ...]
-
-
-def _hello(message: dispatch_pb2.AgentMessage | None) -> _Hello:
-    """What an agent says first. Raises WireError where it makes no sense: once recorded, every planner would meet it."""
-    if message is None or message.WhichOneof("kind") != "hello" or not message.hello.node_id:
-        raise WireError("an agent begins with its hello, and its hello with its node id")
-    info = decode(NodeInfo, message.hello.info)
-    for what, name in (("node_id", message.hello.node_id), ("info.hostname", info.hostname)):
-        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or "/" in name or " " in name:
-            raise WireError(f"hello.{what}: must be 1 to {LONGEST_NAME} printable characters without a space or a slash")
-    amounts = (info.capacity.cpus, info.capacity.memory_bytes, info.capacity.pids)
-    if not all(math.isfinite(amount) and amount >= 0 for amount in amounts):
-        raise WireError("hello.info.capacity: must be finite and not less than 0")
-    replicas = tuple(decode(ReplicaStatus, status) for status in message.hello.replicas)
-    return _Hello(node_id=NodeId(message.hello.node_id), info=info, replicas=replicas)
 
 
 async def _send(context: Context, message: dispatch_pb2.ManagerMessage) -> None:
@@ -88,8 +66,13 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         sessions: Sessions,
         statuses: Statuses,
         logs: LogHub,
+        keyring: Keyring,
+        refusals: Refusals,
         heartbeat_s: float,
         watch_lease: Callable[[NodeId], None],
+        rise_above: Callable[[int, str], Awaitable[None]],
+        reaching: Callable[[NodeId, ReachMark | None], tuple[ReachMark, Reach | None]],
+        trust: Callable[[], types_pb2.Trust | None] = lambda: None,
     ) -> None:
         self._state = state
         self._store = store
@@ -98,8 +81,13 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         self._sessions = sessions
         self._statuses = statuses
         self._logs = logs
+        self._keyring = keyring
+        self._refusals = refusals
         self._heartbeat_s = heartbeat_s
         self._watch_lease = watch_lease
+        self._rise_above = rise_above
+        self._reaching = reaching
+        self._trust = trust
 
     async def SendLogs(
         self,
@@ -117,11 +105,11 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
     ) -> None:
         try:
             async with asyncio.timeout(HELLO_S):
-                hello = _hello(await anext(aiter(request_iterator), None))
+                hello = read_hello(await anext(aiter(request_iterator), None))
             session = await self._greet(hello, context)
-        except (WireError, DecodeError, TimeoutError) as error:
+        except (WireError, DecodeError, TimeoutError, Refused) as error:
             why = str(error) or f"no hello within {HELLO_S:.0f} s"
-            log.warning("an agent at %s is refused: %s", context.peer(), why)
+            self._refusals.note("hello", f"an agent at {context.peer()}: {why}")
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
         try:
             async with asyncio.TaskGroup() as group:
@@ -129,7 +117,7 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
                 await self._write(session, context)
                 reading.cancel()
         except* (WireError, DecodeError) as errors:
-            log.warning("node %s says what is not understood: %s", session.info.hostname, errors.exceptions[0])
+            self._refusals.note("message", f"node {session.info.hostname} says what is not understood: {errors.exceptions[0]}")
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(errors.exceptions[0]))
         except* TimeoutError:
             session.end("it does not read what it is sent")
@@ -139,22 +127,50 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         if session.ended:
             await context.abort(grpc.StatusCode.UNAVAILABLE, session.ended)
 
-    async def _greet(self, hello: "_Hello", context: Context) -> Session:
+    async def _greet(self, hello: Hello, context: Context) -> Session:
         node_id, info = hello.node_id, hello.info
-        twin = next((n for n in self._state.nodes.values() if n.name == info.hostname and n.id != node_id), None)
-        if twin is not None and twin.state is NodeState.READY and self._sessions.get(twin.id):
-            await context.abort(
-                grpc.StatusCode.ALREADY_EXISTS,
-                f"a node named {info.hostname} is connected already, as {twin.id}; start this agent with another --name",
+        peer = caller()
+        if peer is not None and peer.id != node_id:
+            why = f"{peer} says that it is {node_id}: an agent acts for its own node alone"
+            self._refusals.note("denied", f"a caller at {context.peer()}: {why}", who=who_of(peer, context.peer()))
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, why)
+        why = self._taken(node_id, info)
+        if why:
+            self._refusals.note("name-taken", f"an agent at {context.peer()}: {why}")
+            await context.abort(grpc.StatusCode.ALREADY_EXISTS, why)
+        before = self._sessions.get(node_id)
+        made_at = peer.made_at if peer is not None else 0.0
+        if before is not None and made_at <= before.made_at:  # else it moves to another connection, with a later certificate
+            self._refusals.note(
+                "opened-twice", f"node {info.hostname} connects anew, from {context.peer()}: its stream before is ended"
             )
+        if not 0 <= hello.generation <= MOST:
+            self._refusals.note("generation", f"node {info.hostname} holds generation {hello.generation}, which can't be")
         self._leases.hear(node_id)
+        if hello.generation <= MOST:
+            await self._rise_above(hello.generation, info.hostname)
         await self._change_node(node_id, lambda node: plan_hello(node, node_id, info))
         self._leases.hear(node_id)  # once more: a lease of a node that was removed just before is forgotten
-        session = self._sessions.open(node_id, info)
+        session = self._sessions.open(node_id, info, made_at=made_at)
         self._watch_lease(node_id)
         log.info("node %s is connected (%s)", info.hostname, node_id)
-        self._statuses.put(node_id, hello.replicas)
+        self._hear_of(session, hello.replicas)
         return session
+
+    def _taken(self, node_id: NodeId, info: NodeInfo) -> str:
+        """Why a node can't be of that name, or an agent of that node; empty where it can."""
+        session = self._sessions.get(node_id)
+        if session is not None and session.info.hostname != info.hostname and self._leases.holds(node_id):
+            return f"node {node_id} is connected already, as {session.info.hostname}; give each agent a --data of its own"
+        for node in self._state.nodes.values():
+            if (
+                node.name == info.hostname
+                and node.id != node_id
+                and node.state is NodeState.READY
+                and self._sessions.get(node.id)
+            ):
+                return f"a node named {info.hostname} is connected already, as {node.id}; start this agent with another --name"
+        return ""
 
     async def _change_node(self, node_id: NodeId, plan: Callable[[Node | None], Plan]) -> None:
         """Plans and acts on the node's record until nothing had changed in between."""
@@ -166,19 +182,38 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
     async def _read(self, session: Session, messages: AsyncIterator[dispatch_pb2.AgentMessage]) -> None:
         async for message in messages:
             self._leases.hear(session.node_id)
-            match message.WhichOneof("kind"):
-                case "heartbeat":
-                    await self._heartbeat(session, message.heartbeat)
-                case "status":
-                    self._statuses.put(session.node_id, [decode(ReplicaStatus, status) for status in message.status.replicas])
-                case "acknowledge":
-                    session.acked_generation = message.acknowledge.generation
-                case "goodbye":
-                    await self._take_leave(session, message.goodbye.why)
-                case _:
-                    continue
+            try:
+                await self._take(session, message)
+            except Refused as error:
+                self._refusals.note(error.kind, f"node {session.info.hostname}: {error}")
         session.over = True
         session.wake.set()
+
+    async def _take(self, session: Session, message: dispatch_pb2.AgentMessage) -> None:
+        """Raises WireError, or Refused for what changes nothing."""
+        match message.WhichOneof("kind"):
+            case "heartbeat":
+                await self._heartbeat(session, message.heartbeat)
+            case "status":
+                self._hear_of(session, read_statuses(message.status.replicas))
+            case "acknowledge":
+                generation = message.acknowledge.generation
+                if not session.acked_generation <= generation <= session.generation:
+                    span = f"{session.acked_generation} to {session.generation}"
+                    raise Refused("generation", f"it acknowledges generation {generation}, and only {span} makes sense")
+                session.acked_generation = generation
+            case "goodbye":
+                await self._take_leave(session, message.goodbye.why[:LONGEST_TEXT])
+            case "hello":
+                raise Refused("message", "it says hello once more")
+            case _:
+                raise Refused("message", "it says nothing that is known here")
+
+    def _hear_of(self, session: Session, statuses: Sequence[ReplicaStatus]) -> None:
+        """What is remembered is of the node's own replicas alone, and so bounded by what it was given."""
+        own_ids = self._state.replicas_on(session.node_id).keys()
+        session.told.update({status.replica_id: status for status in statuses if status.replica_id in own_ids})
+        self._statuses.put(session.node_id, statuses)
 
     async def _take_leave(self, session: Session, why: str) -> None:
         session.leaving = True
@@ -186,9 +221,14 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         session.wake.set()
 
     async def _heartbeat(self, session: Session, heartbeat: dispatch_pb2.Heartbeat) -> None:
-        session.stats = decode(NodeStats, heartbeat.stats)
-        session.replica_stats = {ReplicaId(r.replica_id): decode(ReplicaStats, r) for r in heartbeat.replicas}
-        conditions = tuple(decode(NodeCondition, condition) for condition in heartbeat.conditions)
+        conditions = session.conditions
+        try:
+            said = read_heartbeat(heartbeat)
+            session.stats = said.stats
+            session.replica_stats = own(said.replicas, self._state.replicas_on(session.node_id).keys())
+            conditions = said.conditions
+        except Refused as error:  # it is alive all the same
+            self._refusals.note(error.kind, f"node {session.info.hostname}: {error}")
         node = self._state.nodes.get(session.node_id)
         if node is None:
             session.end("the node was removed from the cluster")
@@ -196,9 +236,11 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         if node.state is NodeState.DOWN or (node.state is NodeState.LEFT and not session.leaving):
             await self._change_node(session.node_id, lambda n: plan_hello(n, session.node_id, session.info))
             self._watch_lease(session.node_id)
-        if conditions != session.conditions:
-            session.conditions = conditions
-            await self._change_node(session.node_id, lambda n: plan_conditions(n, conditions) if n else Plan())
+            # What was in doubt while it was silent is as it last said: on this stream it says nothing twice.
+            self._statuses.put(session.node_id, session.told.values())
+        if conditions is not None and conditions != session.conditions:
+            session.conditions = told = conditions
+            await self._change_node(session.node_id, lambda n: plan_conditions(n, told) if n else Plan())
         session.send(dispatch_pb2.ManagerMessage(lease=dispatch_pb2.Lease(lease_s=self._leases.lease_s)))
 
     # ---- to the agent
@@ -212,6 +254,11 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
                 await _send(context, session.outbox.popleft())
             if session.ended or session.over:
                 return
+            await self._tell_reach(session, context)
+            trust = self._trust()
+            if trust is not None and tuple(trust.authorities) != session.trusts:
+                session.trusts = tuple(trust.authorities)
+                await _send(context, dispatch_pb2.ManagerMessage(trust=trust))
             delta = await self._delta(session)
             if delta is not None:
                 await _send(context, delta)
@@ -221,6 +268,12 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
                 session.farewell_sent = True
             await session.wake.wait()
             session.wake.clear()
+
+    async def _tell_reach(self, session: Session, context: Context) -> None:
+        """Says what its replicas may reach, where that has changed; before it is given replicas that may reach more."""
+        session.reach, news = self._reaching(session.node_id, session.reach)
+        if news is not None:
+            await _send(context, dispatch_pb2.ManagerMessage(reach=encode(news)))
 
     def _runs_something(self, session: Session) -> bool:
         return any(not replica.ended for replica in self._state.replicas_on(session.node_id).values())
@@ -232,7 +285,9 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         assignments = [await self._assignment(replica.id) for replica in replicas]
         return dispatch_pb2.ManagerMessage(
             assignments=dispatch_pb2.AssignmentSet(
-                generation=session.generation, assignments=[assignment for assignment in assignments if assignment]
+                node_id=session.node_id,
+                generation=session.generation,
+                assignments=[assignment for assignment in assignments if assignment],
             )
         )
 
@@ -244,12 +299,15 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
             return None
         assignments = [await self._assignment(replica_id) for replica_id in puts]
         delta = dispatch_pb2.AssignmentDelta(
+            node_id=session.node_id,
             from_generation=session.generation,
             to_generation=generation,
             puts=[assignment for assignment in assignments if assignment],
             removes=list(removes),
         )
         session.held, session.generation = wanted, generation
+        for replica_id in removes:
+            session.told.pop(replica_id, None)
         return dispatch_pb2.ManagerMessage(delta=delta)
 
     async def _assignment(self, replica_id: ReplicaId) -> types_pb2.Assignment | None:
@@ -257,11 +315,6 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         revision = self._state.revision_of(replica.key, replica.revision) if replica else None
         if replica is None or revision is None:
             return None
-        files = [await self._file(replica.app, f.kind, f.name, f.digest) for f in revision.spec.container.files]
+        files = [await read_file(self._store, self._keyring, replica.app, mount) for mount in revision.spec.container.files]
         assignment = assignment_of(replica, revision.spec, tuple(file for file in files if file))
         return encode(assignment)  # type: ignore[no-any-return]
-
-    async def _file(self, app: str, kind: str, name: str, digest: str) -> FileContent | None:
-        key = records.file_key(app, kind, name, digest)
-        entry = (await self._store.snapshot(key)).entries.get(key)
-        return from_bytes(FileContent, entry.value) if entry else None

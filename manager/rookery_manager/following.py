@@ -5,7 +5,7 @@ Invariant: what a proxy is sent is the table at a version, first whole, then as 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import grpc
@@ -13,9 +13,11 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from rookery import VERSION
 from rookery.model import EndpointStats, ListenerError, ProxyInfo, RouteStats
-from rookery.v1 import routing_pb2, routing_pb2_grpc
+from rookery.refusals import Refusals
+from rookery.v1 import routing_pb2, routing_pb2_grpc, types_pb2
 from rookery.wire import WireError, decode, encode
 
+from rookery_manager.identity.peers import caller, host_of, who_of
 from rookery_manager.routing import Follower, RoutePlane
 
 log = logging.getLogger("rookery.manager")
@@ -45,9 +47,18 @@ async def _write(context: Context, message: routing_pb2.RoutingMessage) -> None:
 
 
 class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
-    def __init__(self, plane: RoutePlane, *, lease_s: float) -> None:
+    def __init__(
+        self,
+        plane: RoutePlane,
+        refusals: Refusals,
+        *,
+        lease_s: float,
+        trust: Callable[[], types_pb2.Trust | None] = lambda: None,
+    ) -> None:
         self._plane = plane
+        self._refusals = refusals
         self._lease_s = lease_s
+        self._trust = trust
 
     async def Follow(  # type: ignore[override]  # grpc.aio takes this form of a stream too: writing by the context
         self,
@@ -58,7 +69,16 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
             async with asyncio.timeout(HELLO_S):
                 info = _hello(await anext(aiter(request_iterator), None))
         except (WireError, DecodeError, TimeoutError) as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error) or f"no hello within {HELLO_S:.0f} s")
+            why = str(error) or f"no hello within {HELLO_S:.0f} s"
+            self._refusals.note("proxy-hello", f"a proxy at {context.peer()}: {why}")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
+        peer = caller()
+        if peer is not None and peer.id != info.id:
+            why = f"{peer} says that it is {info.id}: a proxy reports for itself alone"
+            self._refusals.note("denied", f"a caller at {context.peer()}: {why}", who=who_of(peer, context.peer()))
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, why)
+        if not info.address:  # it listens on all that it has; from here it is seen at one of them
+            info = replace(info, address=host_of(context.peer()))
         follower = self._plane.connect(info)
         log.info("proxy %s follows the routes from %s", info.id, info.hostname or context.peer())
         try:
@@ -69,7 +89,7 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
                 sending.cancel()
                 reading.cancel()
         except* (WireError, DecodeError) as errors:
-            log.warning("proxy %s says what is not understood: %s", info.id, errors.exceptions[0])
+            self._refusals.note("proxy-message", f"proxy {info.id} says what is not understood: {errors.exceptions[0]}")
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(errors.exceptions[0]))
         except* TimeoutError:
             follower.ended = "it does not read what it is sent"
@@ -92,7 +112,12 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         table = self._plane.table()
         await _write(context, routing_pb2.RoutingMessage(table=encode(table)))
         sent = table.version
+        told: tuple[str, ...] = ()
         while True:
+            trust = self._trust()
+            if trust is not None and tuple(trust.authorities) != told:
+                told = tuple(trust.authorities)
+                await _write(context, routing_pb2.RoutingMessage(trust=trust))
             delta = await follower.deltas.get()
             if follower.ended:
                 return
@@ -111,6 +136,10 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
                 sent = delta.after
 
     def _take(self, follower: Follower, message: routing_pb2.ProxyMessage) -> None:
+        said = message.acknowledge.version if message.HasField("acknowledge") else message.report.version
+        if said > self._plane.version:
+            why = f"proxy {follower.info.id} tells of version {said} of the routes, and there is only {self._plane.version}"
+            self._refusals.note("proxy-version", why)
         match message.WhichOneof("kind"):
             case "acknowledge":
                 errors = tuple(decode(ListenerError, error) for error in message.acknowledge.listener_errors)
@@ -119,8 +148,11 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
                 report = message.report
                 endpoints = tuple(decode(EndpointStats, stats) for stats in report.endpoints)
                 routes = tuple(decode(RouteStats, stats) for stats in report.routes)
-                self._plane.report(follower, report.version, endpoints, routes)
+                self._plane.learn_bounds(report.latency_bounds_s)
+                self._plane.report(follower, report.version, endpoints, routes, changes=report.changes)
             case "hello":
-                follower.info = replace(decode(ProxyInfo, message.hello.info), id=follower.info.id)
+                said_now = decode(ProxyInfo, message.hello.info)
+                address = said_now.address or follower.info.address
+                follower.info = replace(said_now, id=follower.info.id, address=address)
             case _:
-                return
+                self._refusals.note("proxy-message", f"proxy {follower.info.id} says nothing that is known here")

@@ -33,6 +33,9 @@ class Leases:
     def until(self, node_id: NodeId) -> float:
         return max(self.heard_at(node_id), self._listening_since) + self.lease_s
 
+    def holds(self, node_id: NodeId) -> bool:
+        return self._clock() < self.until(node_id)
+
     def stood_still(self) -> None:
         """The manager could not hear for a while: all leases begin anew."""
         self._listening_since = self._clock()

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
-from rookery.model import Node, NodeId, NodeState, Replica, ReplicaId, ReplicaState, Revision, Service, ServiceKey
+from rookery.model import Desired, Node, NodeId, NodeState, Replica, ReplicaId, ReplicaState, Revision, Service, ServiceKey
 from rookery.model.ids import service_key
 
 from rookery_manager import scheduler
@@ -13,13 +14,14 @@ from rookery_manager.concerns import Concerns
 from rookery_manager.leases import Leases
 from rookery_manager.loops import DirtyKeys, reconcile
 from rookery_manager.planners.actions import Action, Assign, Create, Refuse, earliest
-from rookery_manager.planners.nodes import NodeView, plan_gone, plan_node
+from rookery_manager.planners.nodes import HoldOff, NodeView, fence_s, plan_gone, plan_node
 from rookery_manager.planners.rebalance import BalanceView, plan_rebalance
 from rookery_manager.planners.service import plan_service
 from rookery_manager.records import Record
 from rookery_manager.routing import RoutePlane
+from rookery_manager.sealing.keyring import Keyring
 from rookery_manager.state import State
-from rookery_manager.views import NodeViews, service_view
+from rookery_manager.views import NodeViews, service_view, specs_of, view_with
 
 log = logging.getLogger("rookery.manager")
 
@@ -59,6 +61,8 @@ class Services:
             case Service():
                 self._concerns.update(record.key)
                 self._mark(record.key)
+                for awaited in self._concerns.awaited_by(record.key):
+                    self.keys.mark(awaited)
             case Revision():
                 key = service_key(record.app, record.service)
                 self._concerns.update(key)
@@ -83,8 +87,9 @@ class Services:
 class Nodes:
     """Judges nodes by their leases, and takes for lost what is on nodes that are down or gone."""
 
-    def __init__(self, state: State, actor: Actor, clock: Clock, leases: Leases) -> None:
+    def __init__(self, state: State, actor: Actor, clock: Clock, leases: Leases, hold_off: HoldOff) -> None:
         self._state = state
+        self._hold_off = hold_off
         self._actor = actor
         self._clock = clock
         self._leases = leases
@@ -106,7 +111,11 @@ class Nodes:
             plan = plan_gone(replicas)
         else:
             heard_at, until = self._leases.heard_at(node_id), self._leases.until(node_id)
-            plan = plan_node(NodeView(node=node, heard_at=heard_at, lease_until=until, replicas=replicas), self._clock())
+            fences = {replica_id: fence_s(spec) for replica_id, spec in specs_of(self._state, replicas).items()}
+            view = NodeView(
+                node=node, heard_at=heard_at, lease_until=until, replicas=replicas, fences=fences, hold_off=self._hold_off
+            )
+            plan = plan_node(view, self._clock())
         if not await self._actor.act(plan.actions, read=[node] if node else []):
             self.keys.mark(node_id)
         return plan.wake_at
@@ -164,13 +173,15 @@ class Balance:
 class Placement:
     """Finds nodes for pending replicas, all of them in one batch."""
 
-    def __init__(self, state: State, actor: Actor, views: NodeViews) -> None:
+    def __init__(self, state: State, actor: Actor, views: NodeViews, keyring: Keyring) -> None:
         self._state = state
         self._actor = actor
         self._views = views
+        self._keyring = keyring
         self._pending = {r.id for r in state.replicas.values() if r.state is ReplicaState.PENDING}
         self._changed = asyncio.Event()
         self._changed.set()
+        keyring.on_unlock(self._changed.set)
         state.listen(self._on_record)
 
     async def run(self) -> None:
@@ -182,17 +193,22 @@ class Placement:
 
     async def _place(self) -> bool:
         requests = []
+        actions: list[Action] = []
         for replica_id in sorted(self._pending, key=lambda i: (self._state.replicas[i].created_at, i)):
             replica = self._state.replicas[replica_id]
             revision = self._state.revision_of(replica.key, replica.revision)
-            if revision is not None:
+            if revision is not None and self._keyring.locked and revision.spec.container.files:
+                if replica.why != self._keyring.locked:
+                    actions.append(Refuse(replica=replica, why=self._keyring.locked))
+            elif revision is not None:
                 requests.append(scheduler.Request(replica_id=replica_id, key=replica.key, slot=replica.slot, spec=revision.spec))
-        if not requests:
-            return True
-        nodes = self._views.all()
-        actions: list[Action] = []
+        nodes = self._views.all() if requests else {}
         chosen: set[NodeId] = set()
-        for answer in scheduler.place(requests, nodes):
+        successors = [found for request in requests if (found := self._beside_predecessor(request)) is not None]
+        settled = {answer.replica_id for answer in successors}
+        answers: list[scheduler.Placed | scheduler.Refused] = [*successors]
+        answers += scheduler.place([request for request in requests if request.replica_id not in settled], nodes)
+        for answer in answers:
             replica = self._state.replicas[answer.replica_id]
             match answer:
                 case scheduler.Placed():
@@ -202,6 +218,26 @@ class Placement:
                 case scheduler.Refused() if answer.why != replica.why:
                     actions.append(Refuse(replica=replica, why=answer.why))
         return await self._actor.act(actions, read=[nodes[node_id].node for node_id in chosen])
+
+    def _beside_predecessor(self, request: scheduler.Request) -> scheduler.Placed | None:
+        """Where a replica that is only prepared yet takes over from one in its place: on the same node, where that will fit.
+
+        Its data may be there, its image partly is, and its host ports are free once the other one is gone.
+        """
+        replica = self._state.replicas[request.replica_id]
+        if replica.desired is not Desired.PREPARE:
+            return None
+        siblings = self._state.replicas_of(replica.key).values()
+        before = next((r for r in siblings if r.slot == replica.slot and r is not replica and r.node_id and not r.ended), None)
+        node = self._state.nodes.get(before.node_id) if before is not None else None
+        if before is None or node is None:
+            return None
+        others = [r for r in self._state.replicas_on(node.id).values() if r.id != before.id]
+        there = view_with(self._state, node, others)
+        (answer,) = scheduler.place([request], {node.id: there})
+        if not isinstance(answer, scheduler.Placed):
+            return None
+        return replace(answer, why=f"{node.name} has {before.name}, which it takes over from")
 
     def _on_record(self, record: Record, after: Record | None) -> None:
         match record:

@@ -5,13 +5,17 @@ grows, also over restarts of the manager.
 """
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, MutableSequence, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Collection, Iterable, MutableSequence, Sequence
+from dataclasses import dataclass, field, replace
 
 from rookery.model import (
     EndpointStats,
     ListenerError,
+    Node,
+    NodeId,
     Proxy,
     ProxyInfo,
     Replica,
@@ -24,13 +28,19 @@ from rookery.model import (
     RouteTable,
     Service,
     ServiceKey,
+    ServiceTraffic,
 )
 from rookery.model.ids import service_key
 
 from rookery_manager.clock import Clock
+from rookery_manager.demand import Demand
+from rookery_manager.figures import Ledger, went_back
+from rookery_manager.flights import Flights
+from rookery_manager.planners.compare import Sample
 from rookery_manager.planners.routes import replica_ids, routes_of
 from rookery_manager.records import Record
 from rookery_manager.state import State
+from rookery_manager.traffic import MOST_BUCKETS, Reported, Traffic
 
 log = logging.getLogger("rookery.manager")
 
@@ -56,11 +66,20 @@ class Follower:
     seen_at: float = 0.0
     listener_errors: tuple[ListenerError, ...] = ()
     report_version: int = 0
-    in_flight: dict[ReplicaId, int] = field(default_factory=dict)
-    endpoints: tuple[EndpointStats, ...] = ()
-    routes: tuple[RouteStats, ...] = ()
+    reported: Reported | None = None
+    flights: Flights = field(default_factory=Flights)
+    routes: dict[RouteId, RouteStats] = field(default_factory=dict)  # as last reported
+    routes_known: bool = False  # it has reported before
     deltas: "asyncio.Queue[Delta | None]" = field(default_factory=lambda: asyncio.Queue(MOST_UNSENT))
+    tells_changes: bool = False  # alone, after its first report
     ended: str = ""  # why the manager ends its stream
+
+    def forget(self, replica_id: ReplicaId) -> None:
+        """The replica is known no more. Whole reports need not be cleared of it: the next one is without it."""
+        if self.tells_changes and self.reported is not None:
+            for stats in self.flights.told(replica_id):
+                self.reported.pop((replica_id, stats.route_id), None)
+        self.flights.forget(replica_id)
 
 
 class RoutePlane:
@@ -82,15 +101,24 @@ class RoutePlane:
         self.version = state.revision
         self._first_version = state.revision
         self.followers: dict[str, Follower] = {}
+        self._ledger = Ledger(state.replicas, state.services)
+        self.traffic = Traffic(state.replicas, self._ledger.grew)
+        self.demand = Demand()
+        self.latency_bounds_s: tuple[float, ...] = ()
         for replica in state.replicas.values():
             self._note_draining(replica)
         state.listen(self._on_record)
+        # Before a proxy may ask: an empty table of this version would be taken for the one that is made of the same revision.
+        self.refresh()
 
     # ---- what others ask
 
     def table(self) -> RouteTable:
         routes = [route for routes in self._routes.values() for route in routes]
         return RouteTable(version=self.version, routes=tuple(sorted(routes, key=lambda route: route.id)))
+
+    def table_version(self) -> int:
+        return self.version
 
     def list(self) -> tuple[Proxy, ...]:
         return tuple(
@@ -117,8 +145,9 @@ class RoutePlane:
                 return f"proxy {follower.info.id} has not acknowledged version {left_at} of the routes"
             if follower.report_version < left_at:
                 return f"proxy {follower.info.id} has not reported since it acknowledged"
-            if follower.in_flight.get(replica.id):
-                return f"{follower.in_flight[replica.id]} requests are in flight on it at proxy {follower.info.id}"
+            in_flight = follower.flights.of(replica.id)
+            if in_flight:
+                return f"{in_flight} requests are in flight on it at proxy {follower.info.id}"
         return None
 
     def wake_at(self) -> float | None:
@@ -130,6 +159,33 @@ class RoutePlane:
     def _counted(self, now: float) -> Sequence[Follower]:
         """The proxies that must acknowledge: connected, or away for less than a lease."""
         return [f for f in self.followers.values() if f.connected or f.seen_at + self._lease_s > now]
+
+    def seen_since(self, mark: float, replica_ids: Collection[ReplicaId]) -> Sample:
+        """What proxies saw of the replicas since they were first asked for with this mark."""
+        return self.traffic.since(mark, replica_ids)
+
+    def reporting(self) -> int:
+        """How many proxies report."""
+        return sum(1 for follower in self.followers.values() if follower.connected and follower.reported is not None)
+
+    def traffic_of(self, services: Iterable[Service]) -> tuple[ServiceTraffic, ...]:
+        """What proxies counted of these services since the manager started. Costs what proxies report."""
+        in_flight: dict[ReplicaId, int] = {}
+        connections: dict[ServiceKey, int] = {}
+        for follower in self.followers.values():
+            if not follower.connected:
+                continue
+            for replica_id, count in follower.flights.all():
+                in_flight[replica_id] = in_flight.get(replica_id, 0) + count
+            for route in follower.routes.values():
+                key = ServiceKey(route.route_id.partition(":")[0])
+                connections[key] = connections.get(key, 0) + max(0, route.connections)
+        return tuple(
+            self._ledger.traffic(
+                service, self._state.replicas_of(service.key).values(), in_flight, connections.get(service.key, 0)
+            )
+            for service in services
+        )
 
     # ---- the loop
 
@@ -158,15 +214,19 @@ class RoutePlane:
 
     def _refresh_service(self, key: ServiceKey, puts: MutableSequence[Route], removes: MutableSequence[RouteId]) -> None:
         service = self._state.services.get(key)
-        revision = self._state.revision_of(key, service.revision) if service else None
         replicas = self._state.replicas_of(key).values()
-        new = routes_of(service, revision.spec, replicas) if service and revision else ()
+        specs = self._state.specs_in_use(service) if service else {}
+        new = routes_of(service, specs, replicas, self._state.nodes) if service and service.revision in specs else ()
         old = self._routes.get(key, ())
         if new == old:
             return
         known = {route.id: route for route in old}
         puts.extend(route for route in new if known.get(route.id) != route)
-        removes.extend(route_id for route_id in known if route_id not in {route.id for route in new})
+        gone_routes = known.keys() - {route.id for route in new}
+        removes.extend(gone_routes)
+        for follower in self.followers.values():
+            for route_id in gone_routes:
+                follower.routes.pop(route_id, None)
         self._routes[key] = new
         if not new:
             del self._routes[key]
@@ -187,13 +247,30 @@ class RoutePlane:
                 else:
                     self._draining.pop(record.id, None)
                     self._left_at.pop(record.id, None)
+                    self.traffic.forget(record.id)
+                    for follower in self.followers.values():
+                        follower.forget(record.id)
+                    self._ledger.forget(record.id)
             case Service():
                 self._dirty.add(record.key)
+                if after is None:
+                    self._ledger.forget_service(record.key)
             case Revision():
                 self._dirty.add(service_key(record.app, record.service))
+            case Node():
+                self._dirty |= self._by_node_balanced(record.id)
             case _:
                 return
         self._changed.set()
+
+    def _by_node_balanced(self, node_id: NodeId) -> set[ServiceKey]:
+        """The services with replicas on the node whose requests are shared out by what nodes are."""
+        found = set()
+        for key in {replica.key for replica in self._state.replicas_on(node_id).values() if not replica.ended}:
+            route = next(iter(self._routes.get(key, ())), None)
+            if route is not None and (route.balancing.weight or route.balancing.prefer):
+                found.add(key)
+        return found
 
     def _note_draining(self, replica: Replica) -> None:
         if replica.state is ReplicaState.DRAINING:
@@ -216,9 +293,17 @@ class RoutePlane:
         self.followers[info.id] = follower
         return follower
 
+    def wake_all(self) -> None:
+        """Has every stream look for what its proxy is to be told."""
+        for follower in self.followers.values():
+            if follower.connected:
+                _send(follower, Delta(before=0, after=0, puts=(), removes=()))
+
     def disconnect(self, follower: Follower) -> None:
         follower.connected = False
         follower.seen_at = self._clock()
+        if self.followers.get(follower.info.id) in (follower, None):
+            self.demand.lose(follower.info.id, follower.seen_at)
         if self.followers.get(follower.info.id) is follower:
             log.info("proxy %s is away", follower.info.id)
         self._progress()
@@ -229,22 +314,66 @@ class RoutePlane:
             follower.acked_version = max(version, follower.acked_version)
         if errors != follower.listener_errors:
             for error in errors:
-                log.warning("proxy %s does not listen on port %d: %s", follower.info.id, error.port, error.why)
+                log.warning("proxy %s, port %d: %s", follower.info.id, error.port, error.why)
         follower.listener_errors = errors
         self._progress()
 
+    def learn_bounds(self, bounds_s: Sequence[float]) -> None:
+        """The latency buckets of the proxies, all of which count alike; bounds that make no sense are not taken over."""
+        rising = all(math.isfinite(b) and a < b for a, b in itertools.pairwise((0.0, *bounds_s)))
+        if len(bounds_s) < MOST_BUCKETS and rising:
+            self.latency_bounds_s = tuple(bounds_s)
+
     def report(
-        self, follower: Follower, version: int, endpoints: tuple[EndpointStats, ...], routes: tuple[RouteStats, ...]
+        self,
+        follower: Follower,
+        version: int,
+        endpoints: tuple[EndpointStats, ...],
+        routes: tuple[RouteStats, ...],
+        *,
+        changes: bool = False,
     ) -> None:
+        """Takes a proxy's figures: all of them, or (`changes`) those that are not as its stream told last."""
         follower.seen_at = self._clock()
         follower.report_version = version if version <= self.version else 0
-        follower.endpoints = endpoints
-        follower.routes = routes
-        in_flight: dict[ReplicaId, int] = {}
-        for stats in endpoints:
-            in_flight[stats.replica_id] = in_flight.get(stats.replica_id, 0) + max(0, stats.in_flight)
-        follower.in_flight = in_flight
+        follower.tells_changes = changes
+        follower.reported = self.traffic.take(follower.reported, endpoints, changes=changes)
+        self._take_routes(follower, routes, changes=changes)
+        if not changes:
+            follower.flights = Flights()
+        follower.flights.take(stats for stats in endpoints if stats.replica_id in self._state.replicas)
+        if changes:
+            endpoints, routes = self._watched(follower)
+        self.demand.take(follower.info.id, follower.seen_at, endpoints, routes)
         self._progress()
+
+    def _watched(self, follower: Follower) -> tuple[tuple[EndpointStats, ...], tuple[RouteStats, ...]]:
+        """All that is known of the services whose demand is asked for, when a proxy told only what is new."""
+        routes = [route.id for key in self.demand.watched for route in self._routes.get(key, ())]
+        replicas = (replica_id for key in self.demand.watched for replica_id in self._state.replicas_of(key))
+        stats = [told for replica_id in replicas for told in follower.flights.told(replica_id)]
+        return tuple(stats), tuple(follower.routes[route_id] for route_id in routes if route_id in follower.routes)
+
+    def _take_routes(self, follower: Follower, routes: tuple[RouteStats, ...], *, changes: bool) -> None:
+        """Counts what routes were reported with, from the stream's second report on, as with endpoints."""
+        for stats in routes if follower.routes_known else ():
+            before = follower.routes.get(stats.route_id)
+            if before != stats:
+                self._ledger.grew_route(None if before is None or went_back(before, stats) else before, stats)
+        now = {stats.route_id: stats for stats in routes}
+        if changes:
+            follower.routes.update({route_id: stats for route_id, stats in now.items() if self._has(route_id)})
+            return
+        if len(now) < len(follower.routes):  # a proxy that replaces its workers is without some for a moment
+            for route_id, stats in follower.routes.items():
+                if route_id not in now and stats.route_id.partition(":")[0] in self._state.services:
+                    now[route_id] = replace(stats, connections=0, held=0)
+        follower.routes = now
+        follower.routes_known = True
+
+    def _has(self, route_id: RouteId) -> bool:
+        """Whether the table has the route."""
+        return any(route.id == route_id for route in self._routes.get(ServiceKey(route_id.partition(":")[0]), ()))
 
     def _progress(self) -> None:
         for key in set(self._draining.values()):

@@ -8,11 +8,12 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 
-from rookery.model import Node, NodeCondition, NodeId, NodeInfo, NodeStats, Replica, ReplicaId, ReplicaStats
+from rookery.model import Node, NodeCondition, NodeId, NodeInfo, NodeStats, Replica, ReplicaId, ReplicaStats, ReplicaStatus
 from rookery.v1 import dispatch_pb2
 
 from rookery_manager.leases import Leases
-from rookery_manager.planners.assignments import Marks
+from rookery_manager.planners.assignments import NEVER, Marks
+from rookery_manager.reaching import ReachMark
 from rookery_manager.records import Record
 from rookery_manager.state import State
 
@@ -33,12 +34,16 @@ class Session:
     generation: int = 0
     acked_generation: int = 0
     stats: NodeStats | None = None
-    conditions: tuple[NodeCondition, ...] = ()
+    conditions: tuple[NodeCondition, ...] | None = None  # None: it has not told yet; the record has those of an earlier stream
+    told: dict[ReplicaId, ReplicaStatus] = field(default_factory=dict)  # its latest status of each replica
     replica_stats: dict[ReplicaId, ReplicaStats] = field(default_factory=dict)
     leaving: bool = False  # it said goodbye
     farewell_sent: bool = False
+    reach: ReachMark | None = None  # what it was told last that its replicas may reach
     over: bool = False  # the agent ended the stream
     ended: str = ""  # why the manager ends it
+    trusts: tuple[str, ...] = ()  # the authorities that the agent was told of
+    made_at: float = 0.0  # when its certificate was made
 
     def send(self, message: dispatch_pb2.ManagerMessage) -> None:
         if len(self.outbox) >= MOST_WAITING:
@@ -64,11 +69,11 @@ class Sessions:
     def get(self, node_id: NodeId) -> Session | None:
         return self._sessions.get(node_id)
 
-    def open(self, node_id: NodeId, info: NodeInfo) -> Session:
+    def open(self, node_id: NodeId, info: NodeInfo, *, made_at: float = 0.0) -> Session:
         previous = self._sessions.get(node_id)
         if previous is not None:
             previous.end("the agent connected anew")
-        session = Session(node_id=node_id, info=info)
+        session = Session(node_id=node_id, info=info, made_at=made_at)
         self._sessions[node_id] = session
         return session
 
@@ -76,9 +81,23 @@ class Sessions:
         if self._sessions.get(session.node_id) is session:
             del self._sessions[session.node_id]
 
+    def wake_all(self) -> None:
+        for session in self._sessions.values():
+            session.wake.set()
+
     def end_all(self, why: str) -> None:
         for session in self._sessions.values():
             session.end(why)
+
+    def send_files_anew(self) -> None:
+        """Sends the assignments with secrets or configs once more: these can be read now."""
+        for session in self._sessions.values():
+            for replica_id in session.held:
+                replica = self._state.replicas.get(replica_id)
+                revision = self._state.revision_of(replica.key, replica.revision) if replica else None
+                if revision is not None and revision.spec.container.files:
+                    session.held = {**session.held, replica_id: NEVER}
+            session.wake.set()
 
     def _on_record(self, record: Record, after: Record | None) -> None:
         match record:

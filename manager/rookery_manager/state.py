@@ -5,13 +5,37 @@ turn of the event loop, so that what they see belongs together. Every look-up co
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeVar
 
-from rookery.model import App, Node, NodeId, Replica, ReplicaId, Revision, Service, ServiceKey
+from rookery.model import (
+    App,
+    AppRevision,
+    FileKind,
+    JoinToken,
+    Node,
+    NodeId,
+    PartKind,
+    PastRollout,
+    Person,
+    Pool,
+    Replica,
+    ReplicaId,
+    Revision,
+    Revocation,
+    Rollout,
+    Service,
+    ServiceKey,
+    ServiceSpec,
+    StoredFile,
+)
 from rookery.model.ids import service_key
 
-from rookery_manager.records import Record, key_of, parse
+from rookery_manager.records import Record, Unreadable, checked, key_of, parse
 from rookery_manager.store import Change, Condition, Snapshot
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 Listener = Callable[[Record, Record | None], None]  # before or after, and after (None: deleted)
 
@@ -20,12 +44,20 @@ class State:
     def __init__(self) -> None:
         self.revision = 0
         self.apps: dict[str, App] = {}
+        self.app_revisions: dict[str, dict[int, AppRevision]] = {}
         self.services: dict[ServiceKey, Service] = {}
         self.revisions: dict[ServiceKey, dict[int, Revision]] = {}
+        self.rollouts: dict[ServiceKey, dict[int, Rollout]] = {}  # those that are over
         self.replicas: dict[ReplicaId, Replica] = {}
         self.nodes: dict[NodeId, Node] = {}
+        self.people: dict[str, Person] = {}
+        self.tokens: dict[str, JoinToken] = {}
+        self.revocations: dict[tuple[PartKind, str], Revocation] = {}
+        self.pools: dict[str, Pool] = {}
+        self.files: dict[tuple[str, FileKind, str], StoredFile] = {}  # by app, kind and name
         self._by_service: dict[ServiceKey, dict[ReplicaId, Replica]] = {}
         self._by_node: dict[NodeId, dict[ReplicaId, Replica]] = {}
+        self._by_slot: dict[tuple[ServiceKey, int], dict[ReplicaId, Replica]] = {}
         self._record_revisions: dict[str, int] = {}
         self._listeners: list[Listener] = []
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -38,8 +70,19 @@ class State:
     def replicas_on(self, node_id: NodeId) -> Mapping[ReplicaId, Replica]:
         return self._by_node.get(node_id, {})
 
+    def replicas_in(self, key: ServiceKey, slot: int) -> Mapping[ReplicaId, Replica]:
+        return self._by_slot.get((key, slot), {})
+
     def revision_of(self, key: ServiceKey, number: int) -> Revision | None:
         return self.revisions.get(key, {}).get(number)
+
+    def specs_in_use(self, service: Service) -> dict[int, ServiceSpec]:
+        """By revision: what is wanted, what every replica is of, and where the latest rollout came from and went."""
+        rollout = service.rollout
+        numbers = {replica.revision for replica in self.replicas_of(service.key).values()} | {service.revision}
+        numbers |= {rollout.before, rollout.after} if rollout is not None else set()
+        known = self.revisions.get(service.key, {})
+        return {number: known[number].spec for number in numbers if number in known}
 
     def condition(self, record_key: str) -> Condition:
         """The condition that the record has not changed since now."""
@@ -63,14 +106,24 @@ class State:
         self._listeners.append(listener)
 
     def load(self, snapshot: Snapshot) -> None:
+        """Takes over all entries of a store. Raises Unreadable, once for all of them, where some are no records."""
+        faults = []
         for entry in snapshot.entries.values():
-            self._set(entry.key, entry.value, entry.revision)
+            try:
+                record = checked(entry.key, entry.value)
+            except ValueError as error:
+                faults.append(f"{entry.key}: {error}")
+            else:
+                self._set(entry.key, record, entry.revision)
+        if faults:
+            raise Unreadable(faults)
         self.revision = snapshot.revision
 
     def apply(self, changes: tuple[Change, ...]) -> None:
         """Takes over the changes of one revision."""
         for change in changes:
-            self._set(change.key, change.value, change.revision)
+            record = parse(change.key, change.value) if change.value is not None else None
+            self._set(change.key, record, change.revision if change.value is not None else 0)
         if changes:
             self.advance(changes[0].revision)
 
@@ -84,16 +137,15 @@ class State:
                 reached.set_result(None)
         self._waiting = still
 
-    def _set(self, record_key: str, value: bytes | None, revision: int) -> None:
+    def _set(self, record_key: str, after: Record | None, revision: int) -> None:
+        """What lies under the key since that revision; 0: nothing does."""
         before = self._take(record_key)
-        if value is None:
-            self._record_revisions.pop(record_key, None)
-            after = None
-        else:
+        if revision:
             self._record_revisions[record_key] = revision
-            after = parse(record_key, value)
-            if after is not None:
-                self._add(after)
+        else:
+            self._record_revisions.pop(record_key, None)
+        if after is not None:
+            self._add(after)
         told = before if before is not None else after
         if told is not None:
             for listener in self._listeners:
@@ -105,15 +157,30 @@ class State:
                 self.apps[record.name] = record
             case Service():
                 self.services[record.key] = record
+            case AppRevision():
+                self.app_revisions.setdefault(record.app, {})[record.number] = record
+            case PastRollout():
+                self.rollouts.setdefault(record.key, {})[record.number] = record.rollout
             case Revision():
                 self.revisions.setdefault(service_key(record.app, record.service), {})[record.number] = record
             case Replica():
                 self.replicas[record.id] = record
                 self._by_service.setdefault(record.key, {})[record.id] = record
+                self._by_slot.setdefault((record.key, record.slot), {})[record.id] = record
                 if record.node_id:
                     self._by_node.setdefault(record.node_id, {})[record.id] = record
             case Node():
                 self.nodes[record.id] = record
+            case Person():
+                self.people[record.name] = record
+            case JoinToken():
+                self.tokens[record.id] = record
+            case Revocation():
+                self.revocations[record.kind, record.id] = record
+            case Pool():
+                self.pools[record.name] = record
+            case StoredFile():
+                self.files[record.app, record.kind, record.name] = record
 
     def _take(self, record_key: str) -> Record | None:
         """Removes and returns what lies under the key."""
@@ -125,14 +192,49 @@ class State:
                 return self.services.pop(ServiceKey(rest), None)
             case "nodes":
                 return self.nodes.pop(NodeId(rest), None)
+            case "people":
+                return self.people.pop(rest, None)
+            case "tokens":
+                return self.tokens.pop(rest, None)
+            case "revoked":
+                part, _, id = rest.partition("/")
+                return self.revocations.pop((PartKind(part), id), None)
+            case "pools":
+                return self.pools.pop(rest, None)
+            case "secrets" | "configs":
+                app, _, name = rest.partition("/")
+                return self.files.pop((app, FileKind(kind.removesuffix("s")), name), None)
+            case "app-revisions":
+                app, _, number = rest.rpartition("/")
+                return _pop(self.app_revisions, app, int(number))
             case "revisions":
                 key, _, number = rest.rpartition("/")
-                return self.revisions.get(ServiceKey(key), {}).pop(int(number), None)
+                return _pop(self.revisions, ServiceKey(key), int(number))
+            case "rollouts":
+                key, _, number = rest.rpartition("/")
+                return self._take_rollout(ServiceKey(key), int(number))
             case "replicas":
                 replica = self.replicas.pop(ReplicaId(rest.rpartition("/")[2]), None)
                 if replica is not None:
                     self._by_service[replica.key].pop(replica.id, None)
+                    self._by_slot[replica.key, replica.slot].pop(replica.id, None)
+                    if not self._by_slot[replica.key, replica.slot]:
+                        del self._by_slot[replica.key, replica.slot]
                     if replica.node_id:
                         self._by_node[replica.node_id].pop(replica.id, None)
                 return replica
         return None
+
+    def _take_rollout(self, key: ServiceKey, number: int) -> PastRollout | None:
+        rollout = _pop(self.rollouts, key, number)
+        app, _, service = key.partition("/")
+        return PastRollout(app=app, service=service, number=number, rollout=rollout) if rollout is not None else None
+
+
+def _pop(numbered: dict[K, dict[int, V]], key: K, number: int) -> V | None:
+    """Removes and returns what is numbered so, and what was numbered at all once nothing is left of it."""
+    found = numbered.get(key, {})
+    value = found.pop(number, None)
+    if not found:
+        numbered.pop(key, None)
+    return value

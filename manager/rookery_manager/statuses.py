@@ -8,9 +8,11 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from rookery.model import NodeId, ReplicaId, ReplicaStatus
+from rookery.model import NodeId, Replica, ReplicaId, ReplicaStatus
+from rookery.refusals import Refusals, Refused
 
 from rookery_manager.actor import Actor
+from rookery_manager.agent_messages import check_status, goes_back
 from rookery_manager.planners.observe import plan_status
 from rookery_manager.state import State
 
@@ -18,20 +20,34 @@ log = logging.getLogger("rookery.manager")
 
 
 class Statuses:
-    def __init__(self, state: State, actor: Actor) -> None:
+    def __init__(self, state: State, actor: Actor, refusals: Refusals) -> None:
         self._state = state
         self._actor = actor
+        self._refusals = refusals
         self._waiting: dict[ReplicaId, tuple[NodeId, ReplicaStatus]] = {}
         self._changed = asyncio.Event()
 
     def put(self, node_id: NodeId, statuses: Iterable[ReplicaStatus]) -> None:
         for status in statuses:
             replica = self._state.replicas.get(status.replica_id)
-            if replica is None or replica.node_id != node_id:
+            if replica is None or replica.ended:
+                continue  # an agent may not know yet
+            try:
+                self._check(node_id, replica, status)
+            except Refused as error:
+                self._refusals.note(error.kind, f"node {node_id}: {error}")
                 continue
             self._waiting.pop(status.replica_id, None)
             self._waiting[status.replica_id] = (node_id, status)
         self._changed.set()
+
+    def _check(self, node_id: NodeId, replica: Replica, status: ReplicaStatus) -> None:
+        """Raises Refused."""
+        if replica.node_id != node_id:
+            raise Refused("replica-of-another-node", f"it tells of {replica.name}, which is on {replica.node_id or 'no node'}")
+        check_status(status)
+        if goes_back(replica.state, status.state):
+            raise Refused("status-backward", f"{replica.name} was {replica.state} and is said to be {status.state}")
 
     async def run(self) -> None:
         while True:

@@ -1,10 +1,14 @@
 """The snapshots that planners get, cut out of the state: what belongs to one service, what a node has left."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from rookery.model import (
+    OPEN,
+    Canary,
     Dependency,
     DependencyCondition,
+    Desired,
     Global,
     GlobalJob,
     Node,
@@ -15,6 +19,7 @@ from rookery.model import (
     ReplicaState,
     Resources,
     Revision,
+    RolloutState,
     Service,
     ServiceKey,
     ServiceSpec,
@@ -22,10 +27,11 @@ from rookery.model import (
 from rookery.model.ids import service_key
 
 from rookery_manager import scheduler
+from rookery_manager.planners.compare import Comparison, Sample, compare
+from rookery_manager.planners.sharing import as_before, is_shared, strategy_of
 from rookery_manager.planners.template import same_template
-from rookery_manager.planners.view import LEAVING, NodeBrief, ServiceView
+from rookery_manager.planners.view import NodeBrief, ServiceView, is_current
 from rookery_manager.records import Record
-from rookery_manager.routing import RoutePlane
 from rookery_manager.scheduler import NodeView
 from rookery_manager.state import State
 
@@ -55,6 +61,8 @@ class NodeViews:
                 self._dirty.add(record.node_id)
                 if isinstance(after, Replica):
                     self._dirty.add(after.node_id)
+                if record.slot:  # it may be another one's successor, or be succeeded
+                    self._dirty.update(r.node_id for r in self._state.replicas_in(record.key, record.slot).values())
             case Node():
                 self._dirty.add(record.id)
             case _:
@@ -65,7 +73,28 @@ class NodeViews:
 def node_view(state: State, node: Node, *, without: ServiceKey | None = None) -> NodeView:
     """What the node has and what is on it, as the scheduler sees it; `without` leaves out the replicas of a service."""
     replicas = [r for r in state.replicas_on(node.id).values() if r.key != without]
-    return scheduler.view(node, replicas, specs_of(state, replicas))
+    return view_with(state, node, replicas)
+
+
+def view_with(state: State, node: Node, replicas: Collection[Replica], *, without: Collection[ReplicaId] = ()) -> NodeView:
+    """The node as the scheduler sees it with just these replicas on it, and none of `without` anywhere."""
+    succeeded = _succeeded(state, replicas, without)
+    return scheduler.view(node, replicas, specs_of(state, replicas), succeeded=succeeded)
+
+
+def _succeeded(state: State, replicas: Iterable[Replica], without: Collection[ReplicaId]) -> frozenset[ReplicaId]:
+    """Those of them that another replica, placed already and none of `without`, takes over the slot from."""
+    found = set()
+    for replica in replicas:
+        together = state.replicas_in(replica.key, replica.slot) if replica.slot else {}
+        if len(together) > 1 and any(_succeeds(other, replica) for other in together.values() if other.id not in without):
+            found.add(replica.id)
+    return frozenset(found)
+
+
+def _succeeds(other: Replica, replica: Replica) -> bool:
+    is_staying = other.node_id and not other.ended and not other.leaving and other.desired is not Desired.STOP
+    return bool(is_staying) and (other.created_at, other.id) > (replica.created_at, replica.id)
 
 
 def specs_of(state: State, replicas: Iterable[Replica]) -> Mapping[ReplicaId, ServiceSpec]:
@@ -73,25 +102,70 @@ def specs_of(state: State, replicas: Iterable[Replica]) -> Mapping[ReplicaId, Se
     return {replica_id: revision.spec for replica_id, revision in found if revision is not None}
 
 
-def service_view(state: State, key: ServiceKey, plane: RoutePlane) -> ServiceView | None:
+class Plane(Protocol):
+    """What proxies tell of replicas."""
+
+    @property
+    def latency_bounds_s(self) -> Sequence[float]:
+        """The upper bounds of the buckets that answers are counted in; none until a proxy told."""
+
+    def undrained(self, replica: Replica) -> str | None:
+        """What a draining replica still waits for."""
+
+    def seen_since(self, mark: float, replica_ids: Collection[ReplicaId]) -> Sample:
+        """What proxies saw of the replicas since they were first asked for with this mark."""
+
+
+def service_view(state: State, key: ServiceKey, plane: Plane) -> ServiceView | None:
     """All that the planner of a service looks at; None where there is no such service."""
     service = state.services.get(key)
     wanted = state.revision_of(key, service.revision) if service else None
     if service is None or wanted is None:
         return None
     replicas = tuple(state.replicas_of(key).values())
-    numbers = {replica.revision for replica in replicas} | ({service.rollout.before} if service.rollout else set())
-    found = (state.revision_of(key, number) for number in numbers)
-    specs = {revision.number: revision.spec for revision in found if revision is not None}
     draining = ((r.id, plane.undrained(r)) for r in replicas if r.state is ReplicaState.DRAINING)
     return ServiceView(
         service=service,
-        specs={**specs, wanted.number: wanted.spec},
+        specs=state.specs_in_use(service),
         replicas=replicas,
         nodes=_briefs(state, wanted, replicas),
         undrained={replica_id: waits_for for replica_id, waits_for in draining if waits_for is not None},
         unmet=unmet_dependency(state, service, wanted.spec),
         in_the_way=_in_the_way(state, wanted, replicas),
+        comparison=_comparison(state, service, replicas, plane),
+        updated_at=_updates_to_follow(state, service, wanted),
+    )
+
+
+def _updates_to_follow(state: State, service: Service, wanted: Revision) -> dict[ServiceKey, float]:
+    """When the latest updates of dependencies that restart the service were done. One that was done before the revision in force
+    was made is none of its business."""
+    found: dict[ServiceKey, float] = {}
+    for dependency in wanted.spec.depends_on:
+        other = state.services.get(service_key(service.app, dependency.service)) if dependency.restart else None
+        if other is None or other.rollout is None or other.rollout.state is not RolloutState.DONE:
+            continue
+        if other.rollout.changed_at > wanted.created_at:
+            found[other.key] = other.rollout.changed_at
+    return found
+
+
+def _comparison(state: State, service: Service, replicas: tuple[Replica, ...], plane: Plane) -> Comparison | None:
+    """How the new revision of a canary does beside the old one since its step began."""
+    specs = state.specs_in_use(service)
+    rollout, strategy = service.rollout, strategy_of(service, specs)
+    in_force = rollout is not None and rollout.step_at and rollout.share < 100
+    if rollout is None or not in_force or not isinstance(strategy, Canary) or not is_shared(service, specs):
+        return None
+    before = as_before(service, rollout)
+    new = frozenset(r.id for r in replicas if is_current(service, specs, r))
+    old = frozenset(r.id for r in replicas if is_current(before, specs, r))
+    return compare(
+        plane.seen_since(rollout.step_at, new),
+        plane.seen_since(rollout.step_at, old),
+        bounds_s=plane.latency_bounds_s,
+        min_requests=strategy.min_requests,
+        names=(f"revision {service.revision}", f"revision {rollout.before}"),
     )
 
 
@@ -101,10 +175,10 @@ def _in_the_way(state: State, wanted: Revision, replicas: tuple[Replica, ...]) -
     found = set()
     for replica in replicas:
         node = state.nodes.get(replica.node_id)
-        if replica.slot not in refused or replica.ended or replica.state in LEAVING or node is None:
+        if replica.slot not in refused or replica.ended or replica.leaving or node is None:
             continue
         others = [r for r in state.replicas_on(node.id).values() if r.id != replica.id]
-        without = scheduler.view(node, others, specs_of(state, others))
+        without = view_with(state, node, others)
         request = scheduler.Request(replica_id=replica.id, key=replica.key, slot=replica.slot, spec=wanted.spec)
         if isinstance(scheduler.place([request], {node.id: without})[0], scheduler.Placed):
             found.add(replica.id)
@@ -133,8 +207,43 @@ def _briefs(state: State, wanted: Revision, replicas: tuple[Replica, ...]) -> di
 
 
 def unmet_dependency(state: State, service: Service, spec: ServiceSpec) -> str:
-    """What the service has to wait for before it starts; empty when every dependency is met."""
-    return next((why for dependency in spec.depends_on if (why := _unmet(state, service, dependency))), "")
+    """What the service has to wait for before it starts, or goes on to another revision; empty where nothing holds it back.
+
+    Updates go in the order of starts: not before those that it depends on have had theirs. The return of an app goes the other
+    way round.
+    """
+    if service.rollout is not None and service.rollout.is_reverse:
+        return next((why for other in dependents(state, service) if (why := _returning(other))), "")
+    found = (_unmet(state, service, dependency) or _updating(state, service, dependency) for dependency in spec.depends_on)
+    return next((why for why in found if why), "")
+
+
+def dependents(state: State, service: Service) -> list[Service]:
+    """The services that depend on this one, by name."""
+    app = state.apps.get(service.app)
+    siblings = (state.services.get(service_key(service.app, name)) for name in (app.services if app else ()))
+    found = []
+    for sibling in siblings:
+        revision = state.revision_of(sibling.key, sibling.revision) if sibling is not None else None
+        if sibling and revision and any(dependency.service == service.name for dependency in revision.spec.depends_on):
+            found.append(sibling)
+    return found
+
+
+def _updating(state: State, service: Service, dependency: Dependency) -> str:
+    """Why an update waits although what it depends on serves: that has an update of its own to go through first."""
+    other = state.services.get(service_key(service.app, dependency.service))
+    under_way = service.rollout is not None and service.rollout.state is RolloutState.ROLLING
+    if other is None or other.rollout is None or other.rollout.state not in OPEN or other.rollout.is_reverse or not under_way:
+        return ""
+    return f"revision {other.rollout.after} of {other.key}, which is {other.rollout.state}"
+
+
+def _returning(service: Service) -> str:
+    rollout = service.rollout
+    if rollout is None or rollout.state not in OPEN or not rollout.is_reverse:
+        return ""
+    return f"{service.key}, which depends on it, to be back at revision {rollout.after}"
 
 
 def _unmet(state: State, service: Service, dependency: Dependency) -> str:

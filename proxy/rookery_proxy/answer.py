@@ -25,7 +25,8 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + VALUE + rb
 _FIELDS = re.compile(FIELDS)
 # Each is found as its line (with the end of the one before, without half of its own), its name, its value.
 _OURS = re.compile(
-    rb"(?i)(\n(connection|content[-_]length|transfer[-_]encoding|keep[-_]alive|proxy[-_]connection|upgrade):[ \t]*+([^\r]*+)\r)"
+    rb"(\n([CTKPUctkpu](?i:on(?:nection|tent[-_]length)|ransfer[-_]encoding|eep[-_]alive|roxy[-_]connection|pgrade)):"
+    rb"[ \t]*+([^\r]*+)\r)"
 )
 
 

@@ -1,55 +1,39 @@
-"""What a worker knows of routes and endpoints while it serves them: what is in flight, what is idle, what fails.
+"""The table in force in a worker: its routes, endpoints and ports as they are served, and how the next table takes its place.
 
 Invariant: an endpoint that left the table gets no new request, has no idle connection, and is kept (`leaving`) for the figures
 until nothing is in flight on it.
 """
 
-import bisect
-import functools
 import ipaddress
-import random
-import socket
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
-from rookery.model import Endpoint, EndpointStats, ListenProtocol, PortProtocol, Route, RouteId, RouteStats
+from rookery.model import ListenProtocol, PortProtocol, Route, RouteId
 
+from rookery_proxy.access import AccessLog
+from rookery_proxy.activity import Activity
+from rookery_proxy.health import release
+from rookery_proxy.live_endpoint import LiveEndpoint
+from rookery_proxy.live_route import LiveRoute
 from rookery_proxy.loop import Loop
-from rookery_proxy.pick import ejection_s, may_eject, pick
-from rookery_proxy.stats import LATENCY_BOUNDS_S
+from rookery_proxy.pool import Pool, pool_of
+from rookery_proxy.request_id import RequestIds
+from rookery_proxy.rules import live_rules
+from rookery_proxy.settings import Here, Limits, Marks
+from rookery_proxy.split import divide
+from rookery_proxy.stats import Figures, Past
+from rookery_proxy.sticky import sticky_named
 from rookery_proxy.table import Listener, Table
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long anything may take, in seconds."""
-
-    detect_s: float = 0.2  # a client that is silent for so long on a port of unknown protocol waits for the server to speak
-    head_s: float = 15.0  # from a head's first byte to its last; also from the connection to the first byte
-    idle_s: float = 75.0  # between two requests of a client
-    upstream_idle_s: float = 60.0
-    connect_s: float = 3.0
-    answer_s: float = 120.0  # from the request to the answer's first byte
-    stall_s: float = 120.0  # without a byte moving within a body
-    tunnel_s: float = 3600.0  # without a byte moving on a TCP or upgraded connection
-    linger_s: float = 2.0  # for a refused client to read why
-
-
-class Pooled(Protocol):
-    """An idle connection to an endpoint."""
-
-    idle_since: float
-
-    def discard(self) -> None: ...
-
-    def is_stale(self) -> bool: ...
+from rookery_proxy.waiting import Holding
 
 
 class Connection(Protocol):
     """Anything that a client has open here. `deadline` is an instant of the loop's clock."""
 
-    deadline: float
+    @property
+    def deadline(self) -> float: ...
 
     def expire(self) -> None:
         """The deadline passed."""
@@ -58,93 +42,17 @@ class Connection(Protocol):
         """The port or the worker goes: end as soon as what is in flight is finished."""
 
 
-class LiveEndpoint:
-    __slots__ = (
-        "address", "bytes_in", "bytes_out", "ejected_until", "errors_connect", "errors_upstream", "failures", "family", "gone",
-        "idle", "in_flight", "latency_counts", "name", "replica_id", "requests", "responses", "route_id",
-    )  # fmt: skip
-
-    def __init__(self, route_id: RouteId, endpoint: Endpoint) -> None:
-        self.route_id = route_id
-        self.replica_id = endpoint.replica_id
-        self.family, self.address = _resolve(endpoint.address, endpoint.port)
-        self.name = f"{endpoint.address}:{endpoint.port}"
-        self.idle: list[Pooled] = []
-        self.in_flight = 0
-        self.ejected_until = 0.0
-        self.failures = 0  # connects in a row
-        self.gone = False
-        self.requests = 0
-        self.errors_connect = 0
-        self.errors_upstream = 0
-        self.responses = [0] * 6  # by the status's first digit
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.latency_counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
-
-    def leave(self) -> None:
-        self.gone = True
-        idle, self.idle = self.idle, []
-        for connection in idle:
-            connection.discard()
-
-    def answered(self, status: int, seconds: float) -> None:
-        self.responses[status // 100] += 1
-        self.latency_counts[bisect.bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
-
-    def stats(self) -> EndpointStats:
-        return EndpointStats(
-            replica_id=self.replica_id,
-            route_id=self.route_id,
-            requests=self.requests,
-            in_flight=self.in_flight,
-            errors_connect=self.errors_connect,
-            errors_upstream=self.errors_upstream,
-            responses_2xx=self.responses[2],
-            responses_3xx=self.responses[3],
-            responses_4xx=self.responses[4],
-            responses_5xx=self.responses[5],
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            latency_counts=tuple(self.latency_counts),
-        )
-
-
-class LiveRoute:
-    __slots__ = ("connections", "endpoints", "random", "refused", "requests", "route")
-
-    def __init__(self, route: Route) -> None:
-        self.route = route
-        self.endpoints: list[LiveEndpoint] = []
-        self.requests = 0
-        self.refused = 0
-        self.connections = 0
-        self.random = random.random
-
-    def choose(self, now: float, tried: Collection[LiveEndpoint] = ()) -> LiveEndpoint | None:
-        return pick(self.endpoints, self.random(), self.random(), now, tried)
-
-    def connect_failed(self, endpoint: LiveEndpoint, now: float) -> None:
-        endpoint.errors_connect += 1
-        endpoint.failures += 1
-        if endpoint.ejected_until <= now and may_eject(self.endpoints, now):
-            endpoint.ejected_until = now + ejection_s(endpoint.failures)
-
-    def why_none(self) -> str:
-        route = self.route
-        return f"{route.app}/{route.service}: {route.why_empty or 'no replica is ready'}"
-
-
 class LiveListener:
     """A port as a worker serves it."""
 
-    __slots__ = ("closed", "connections", "listener", "only", "protocol", "routes")
+    __slots__ = ("closed", "connections", "listener", "only", "protocol", "routes", "tls")
 
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
         self.closed = False
         self.listener: Listener | None = None
         self.protocol = ListenProtocol.DETECT
+        self.tls = False
         self.only: LiveRoute | None = None
         self.routes: dict[RouteId, LiveRoute] = {}
 
@@ -152,13 +60,14 @@ class LiveListener:
         self.closed = False
         self.listener = listener
         self.protocol = listener.protocol
+        self.tls = listener.tls
         self.routes = routes
         self.only = routes[listener.only.id] if listener.only else None
 
-    def find(self, host: str, path: str) -> LiveRoute | None:
+    def find(self, host: str, path: str, method: bytes = b"", block: bytes = b"") -> LiveRoute | None:
         if self.closed or self.listener is None:
             return None
-        route = self.listener.find(host_name(host), path)
+        route = self.listener.find(host_name(host), path, method, block)
         return self.routes[route.id] if route else None
 
     def first(self) -> LiveRoute | None:
@@ -167,57 +76,113 @@ class LiveListener:
 
 
 class Balance:
-    """The routes, endpoints and ports of the table in force."""
+    """The routes, endpoints and ports of the table in force. `on_update` is told of each route that is another one now."""
 
-    def __init__(self) -> None:
+    def __init__(self, here: Here | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._here = here or Here()
+        self._clock = clock
+        self.on_update: Callable[[LiveRoute], None] = lambda _: None
         self.table = Table()
         self.routes: dict[RouteId, LiveRoute] = {}
         self.listeners: dict[int, LiveListener] = {}
+        self.activity: Activity[LiveRoute, LiveEndpoint] = Activity()
         self._leaving: list[LiveEndpoint] = []
+        self._past = Past()
 
-    def apply(self, table: Table) -> None:
-        """Takes a table over. Its cost follows what changed."""
+    def apply(self, table: Table, touched: Iterable[RouteId] | None = None) -> None:
+        """Takes a table over. Its cost follows what changed: the `touched` routes, or (None) whatever is not the same."""
         before, self.table = self.table, table
-        for route_id in before.routes.keys() - table.routes.keys():
-            self._retire(self.routes.pop(route_id).endpoints)
-        for route_id, route in table.routes.items():
-            if before.routes.get(route_id) is route:
+        if touched is None:
+            touched = before.routes.keys() | table.routes.keys()
+        changed = [route_id for route_id in touched if before.routes.get(route_id) is not table.routes.get(route_id)]
+        for route_id in changed:
+            if route_id in table.routes:
+                continue
+            gone = self.routes.pop(route_id)
+            self.activity.warm.pop(gone, None)
+            self._past.forget(route_id)
+            self._update(gone, replace(gone.route, endpoints=(), why_empty="it is no longer published", hold=None))
+        for route_id in changed:
+            route = table.routes.get(route_id)
+            if route is None:
                 continue
             live = self.routes.get(route_id)
             if live is None:
-                live = self.routes[route_id] = LiveRoute(route)
+                live = self.routes[route_id] = LiveRoute(route, self.activity)
             self._update(live, route)
         for port, listener in table.listeners.items():
             if before.listeners.get(port) is not listener:
                 self.listeners.setdefault(port, LiveListener()).serve(listener, self.routes)
         for port in before.listeners.keys() - table.listeners.keys():
-            gone = self.listeners.pop(port)
-            gone.closed = True
-            gone.only = None
-            for connection in tuple(gone.connections):
+            closed = self.listeners.pop(port)
+            closed.closed = True
+            closed.only = None
+            for connection in tuple(closed.connections):
                 connection.wind_down()
 
-    def endpoint_stats(self) -> tuple[EndpointStats, ...]:
-        """The figures of the table's endpoints, and of those that left it since the last time or have something in flight."""
-        live = [endpoint.stats() for route in self.routes.values() for endpoint in route.endpoints]
-        left = [endpoint.stats() for endpoint in self._leaving]  # those with nothing in flight are told for the last time
-        self._leaving = [endpoint for endpoint in self._leaving if endpoint.in_flight]
-        return (*live, *left)
-
-    def route_stats(self) -> tuple[RouteStats, ...]:
-        return tuple(
-            RouteStats(route_id=route_id, requests=live.requests, refused=live.refused, connections=live.connections)
-            for route_id, live in self.routes.items()
+    def figures(self) -> Figures:
+        """The figures of the endpoints that had a request, or left the table and are still to be told of; and of all routes."""
+        live = [endpoint.stats() for route in self.routes.values() for endpoint in route.endpoints if endpoint.was_asked]
+        return Figures(
+            version=self.table.version,
+            endpoints=(*live, *(endpoint.stats() for endpoint in self._leaving)),
+            routes=tuple(route.stats() for route in self.routes.values()),
+            past=self._past.all(),
         )
 
-    def close_idle(self, before: float) -> None:
-        """Closes connections to endpoints that have been idle since then."""
-        for route in self.routes.values():
+    def changes(self) -> Figures:
+        """The figures that may not be what they were when changes were last told. Costs what they are.
+
+        Endpoints that left and have nothing in flight are told for the last time, and are past from then on.
+        """
+        endpoints, routes, gone = [], [], []
+        left, self._leaving = self._leaving, []
+        for endpoint in left:
+            stats = endpoint.stats()
+            endpoints.append(stats)
+            route = self.routes.get(endpoint.route_id)
+            if route is not None and not route.touched:
+                route.touch()
+            if stats.in_flight:
+                self._leaving.append(endpoint)
+                continue
+            gone.append((stats.route_id, stats.replica_id))
+            if route is not None:
+                self._past.add(stats)
+        for live in self.activity.take_touched():
+            live.touched = False
+            if self.routes.get(live.route.id) is live:
+                routes.append(live.stats())
+                endpoints += [endpoint.stats() for endpoint in live.endpoints if endpoint.was_asked]
+                if live.is_busy:
+                    live.touch()
+        known = {(stats.route_id, stats.replica_id) for stats in endpoints[len(left) :]}
+        return Figures(
+            version=self.table.version,
+            endpoints=tuple(endpoints),
+            routes=tuple(routes),
+            past=self._past.changes(),
+            changes=True,
+            gone=tuple(key for key in gone if key not in known),
+        )
+
+    def sweep(self, now: float, idle_before: float) -> None:
+        """Takes the routes' counts of requests down, for their budgets, and closes connections to endpoints that have been idle
+        since then. Call it at least once a second."""
+        for route in tuple(self.activity.warm):
+            keeps = route.budget.mark(now, route.requests)
             for endpoint in route.endpoints:
-                while endpoint.idle and endpoint.idle[0].idle_since < before:
+                for shared in tuple(endpoint.shared):
+                    shared.close_if_idle(idle_before)
+                while endpoint.idle and endpoint.idle[0].idle_since < idle_before:
                     endpoint.idle.pop(0).discard()
+                keeps = keeps or bool(endpoint.idle or endpoint.shared)
+            if not keeps and not route.touched:
+                del self.activity.warm[route]
 
     def _update(self, live: LiveRoute, route: Route) -> None:
+        if live.rules is None or live.route.rules != route.rules:
+            live.rules = live_rules(route)
         live.route = route
         known = {(e.replica_id, e.name): e for e in live.endpoints}
         known.update({(e.replica_id, e.name): e for e in self._leaving if e.route_id == route.id})
@@ -227,13 +192,26 @@ class Balance:
                 continue
             held = known.pop((endpoint.replica_id, f"{endpoint.address}:{endpoint.port}"), None)
             if held is None:
-                held = LiveEndpoint(route.id, endpoint)
+                held = LiveEndpoint(route.id, endpoint, self._clock())
             elif held.gone:
                 held.gone = False
                 self._leaving.remove(held)
+            held.weight, held.place = endpoint.weight, endpoint.place
             endpoints.append(held)
         self._retire(e for e in live.endpoints if e not in endpoints)
         live.endpoints = endpoints
+        release(endpoints, self._clock())
+        sides = live.sides = divide(route, endpoints)
+        balancing, place, share = route.balancing, self._here.value(route.balancing.prefer), self._here.share
+        live.pool = pool_of(balancing, endpoints, place, share)
+        live.hashed = sticky_named(balancing.hash_header, balancing.hash_cookie)
+        live.side_pools = None
+        if sides is not None and live.pool is not None:
+            live.side_pools = Pool(balancing, sides.new, place, share), Pool(balancing, sides.old, place, share)
+        live.learn_patience()
+        if not live.touched:
+            live.touch()  # of each route is told once: nothing is known of one that is not told of, not even that nobody asks
+        self.on_update(live)
 
     def _retire(self, endpoints: Iterable[LiveEndpoint]) -> None:
         for endpoint in endpoints:
@@ -244,27 +222,27 @@ class Balance:
 class Context:
     """What all connections of a worker share."""
 
-    __slots__ = ("balance", "draining", "limits", "loop")
+    __slots__ = ("access", "announced_from", "balance", "draining", "forwarded", "holding", "ids", "limits", "loop")
 
-    def __init__(self, loop: Loop, limits: Limits) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        limits: Limits,
+        access: AccessLog | None = None,
+        here: Here | None = None,
+        marks: Marks | None = None,
+    ) -> None:
         self.loop = loop
         self.limits = limits
-        self.balance = Balance()
+        self.access = access  # None: requests are not logged
+        marks = marks or Marks()
+        self.ids = RequestIds() if marks.request_ids else None
+        self.forwarded = marks.forwarded
+        self.announced_from = tuple(ipaddress.ip_network(network) for network in marks.announced_from)
+        self.balance = Balance(here, lambda: loop.now)
+        self.holding = Holding(loop)
+        self.balance.on_update = self.holding.settle
         self.draining = False
-
-
-def dial(endpoint: LiveEndpoint) -> socket.socket:
-    """A socket on its way to an endpoint. Raises OSError when that fails at once."""
-    sock = socket.socket(endpoint.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.connect(endpoint.address)
-    except BlockingIOError:
-        pass
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 def host_name(host: str) -> str:
@@ -272,17 +250,3 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].rstrip(".")
-
-
-@functools.lru_cache(maxsize=4096)
-def _resolve(address: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    try:
-        version = ipaddress.ip_address(address).version
-        return (socket.AF_INET if version == 4 else socket.AF_INET6), (address, port)
-    except ValueError:
-        pass
-    try:
-        family, _, _, _, found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-        return family, (str(found[0]), port)
-    except OSError:
-        return socket.AF_INET, ("0.0.0.0", 0)  # every connect fails, and is counted as such

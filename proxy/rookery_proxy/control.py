@@ -5,6 +5,7 @@ socket travels with its Listen. Invariant: messages arrive in order and whole; s
 """
 
 import array
+import os
 import pickle
 import socket
 import struct
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from rookery.model import Route, RouteId, RouteTable
 
+from rookery_proxy.certificates import Certificate
 from rookery_proxy.stats import Figures
 
 _LENGTH = struct.Struct("!I")
@@ -49,7 +51,14 @@ class Unlisten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """Asks for the figures."""
+    """Asks for the figures: all of them, or the `changes` since those were last asked for, which only one may do."""
+
+    changes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Requests have begun to wait for an endpoint: the figures say which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +75,20 @@ class Applied:
     version: int
 
 
-Message = Replace | Change | Listen | Unlisten | Count | Drain | Applied | Figures
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secure:
+    """The certificates to serve from now on, the default first."""
+
+    certificates: tuple[Certificate, ...]
+
+
+Message = Secure | Replace | Change | Listen | Unlisten | Count | Drain | Applied | Held | Figures
+
+
+def packed(message: Message) -> bytes:
+    """A message as it travels."""
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(data)) + data
 
 
 class Channel:
@@ -86,9 +108,12 @@ class Channel:
         return bool(self._outward)
 
     def send(self, message: Message, descriptor: int | None = None) -> None:
-        """Queues a message and sends what can be sent. The descriptor must stay open until it is flushed."""
-        data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-        self._outward.append((memoryview(_LENGTH.pack(len(data)) + data), descriptor))
+        """Queues a message and sends what can be sent. The descriptor is the caller's, who may close it at any time."""
+        self.send_packed(packed(message), descriptor)
+
+    def send_packed(self, data: bytes, descriptor: int | None = None) -> None:
+        """As `send`, of a message that was packed once for several channels."""
+        self._outward.append((memoryview(data), os.dup(descriptor) if descriptor is not None else None))
         self.flush()
 
     def flush(self) -> None:
@@ -103,12 +128,21 @@ class Channel:
                 return
             except OSError:
                 self.closed = True
-                self._outward.clear()
+                self.drop()
                 return
+            if descriptor is not None:
+                os.close(descriptor)
             if sent < len(data):
                 self._outward[0] = (data[sent:], None)
             else:
                 self._outward.pop(0)
+
+    def drop(self) -> None:
+        """Gives up what was not sent."""
+        for _, descriptor in self._outward:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._outward.clear()
 
     def receive(self) -> list[Message]:
         """The messages that have come. Sets `closed` at the end of the other side."""

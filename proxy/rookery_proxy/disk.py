@@ -7,6 +7,7 @@ power) is reported and taken for none.
 import contextlib
 import logging
 import os
+import threading
 import uuid
 from pathlib import Path
 
@@ -20,7 +21,8 @@ class Disk:
     def __init__(self, directory: Path) -> None:
         """Raises OSError when the directory can't be made."""
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
+        self._saving = threading.Lock()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def proxy_id(self) -> str:
         """This proxy's id, made at its first start."""
@@ -45,14 +47,18 @@ class Disk:
             return RouteTable()
 
     def save(self, table: RouteTable) -> None:
-        """Keeps a table for the next start. A disk that does not take it is reported, and serving goes on."""
+        """Keeps a table for the next start. A disk that does not take it is reported, and serving goes on.
+
+        Callers in several threads go one after the other: the last save of a proxy that stops may meet one that is under way.
+        """
         try:
-            self._write("routes", to_bytes(table))
+            with self._saving:
+                self._write("routes", to_bytes(table))
         except OSError as error:
             log.error("the route table was not saved in %s: %s", self._directory, error.strerror or error)
 
     def _write(self, name: str, data: bytes) -> None:
         temporary = self._directory / f"{name}.new"
-        with open(temporary, "wb") as file:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(data)
         os.replace(temporary, self._directory / name)

@@ -50,12 +50,20 @@ class Refusal(Exception):
 
 def check_partial(data: bytes) -> None:
     """Refuses the beginning of a head that no continuation makes a good one."""
-    if len(data) > MAX_HEAD_BYTES:
-        raise Refusal(431, f"the head is larger than {MAX_HEAD_BYTES} bytes")
-    if _ODD_LINE_END.search(data):
+    # What is beyond the limit does not count: it may be there or not, as the message was cut.
+    if has_odd_line_end(data):
         raise Refusal(400, "a line does not end with CR LF")
-    if b"\0" in data:
+    if data.find(b"\0", 0, MAX_HEAD_BYTES) >= 0:
         raise Refusal(400, "the head holds a NUL byte")
+    if len(data) > MAX_HEAD_BYTES:
+        if data.find(b"\r\n", 0, MAX_HEAD_BYTES) < 0:
+            raise Refusal(414, f"the request's first line is longer than {MAX_HEAD_BYTES} bytes")
+        raise Refusal(431, f"the head is larger than {MAX_HEAD_BYTES} bytes")
+
+
+def has_odd_line_end(data: bytes) -> bool:
+    """Whether the beginning of a head has a CR or an LF without the other: such a head may have no end."""
+    return _ODD_LINE_END.search(data, 0, MAX_HEAD_BYTES) is not None
 
 
 def check_trailers(data: bytes, status: int) -> None:

@@ -9,7 +9,6 @@ import heapq
 import itertools
 import logging
 import select
-import socket
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -21,6 +20,14 @@ GONE = select.EPOLLHUP | select.EPOLLERR
 _EVENTS_AT_ONCE = 256
 
 log = logging.getLogger(__name__)
+
+
+class Descriptor(Protocol):
+    """A socket, or what stands for one."""
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class Handler(Protocol):
@@ -45,13 +52,13 @@ class Loop:
         self.now = time.monotonic()
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
-        self._discarded: list[socket.socket] = []
+        self._discarded: list[Descriptor] = []
         self._soon: list[Callable[[], None]] = []
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._running = False
 
-    def watch(self, sock: socket.socket, mask: int, handler: Handler) -> None:
+    def watch(self, sock: Descriptor, mask: int, handler: Handler) -> None:
         fd = sock.fileno()
         self._handlers[fd] = handler
         self._epoll.register(fd, mask)
@@ -63,7 +70,7 @@ class Loop:
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
-    def discard(self, sock: socket.socket) -> None:
+    def discard(self, sock: Descriptor) -> None:
         """Stops watching a socket and closes it after this batch of events."""
         self.unwatch(sock.fileno())
         self._discarded.append(sock)

@@ -7,9 +7,6 @@ average whatever the number of endpoints, and no state is shared between workers
 from collections.abc import Collection, Sequence
 from typing import Protocol, TypeVar
 
-FIRST_EJECTION_S = 1.0
-LONGEST_EJECTION_S = 10.0
-
 
 class Loaded(Protocol):
     """What can be picked. `ejected_until` is an instant of the clock that `now` comes from."""
@@ -50,14 +47,3 @@ def _pick_slowly(endpoints: Sequence[L], first: float, second: float, now: float
         return None
     a, b = usable[int(first * len(usable))], usable[int(second * len(usable))]
     return b if b.in_flight < a.in_flight else a
-
-
-def ejection_s(failures: int) -> float:
-    """How long an endpoint is left alone after so many connect failures in a row: 1, 2, 4, 8, 10 s."""
-    return float(min(FIRST_EJECTION_S * 2 ** min(failures - 1, 10), LONGEST_EJECTION_S))
-
-
-def may_eject(endpoints: Sequence[Loaded], now: float) -> bool:
-    """Whether one more may be ejected: never more than half are at a time."""
-    ejected = sum(1 for endpoint in endpoints if endpoint.ejected_until > now)
-    return (ejected + 1) * 2 <= len(endpoints)

@@ -4,6 +4,7 @@ Pure; the grammar is head.py's. Requests of one connection often differ in their
 can be given, and where the bytes are the same, so is their meaning.
 """
 
+import copy
 import re
 
 from rookery_proxy.head import (
@@ -11,6 +12,7 @@ from rookery_proxy.head import (
     FIELDS,
     MAX_FIELDS,
     MAX_HEAD_BYTES,
+    TOKEN,
     Refusal,
     bad_field,
     check_partial,
@@ -23,9 +25,12 @@ from rookery_proxy.head import (
 
 _LINE = re.compile(rb"([A-Z][A-Z0-9_\-]{0,31}) ([!-\"$-~]++) HTTP/1\.([01])\r\n")
 _VALID = re.compile(FIELDS)
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=\-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?@]+)(.*)")
+_HOST = re.compile(rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=\-]|%[0-9A-Fa-f]{2})*+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?@]+)((?:[/?].*)?)")
 _OTHER_VERSION = re.compile(rb"[^ ]+ [^ ]+ (HTTP/[0-9]\.[0-9])")
+_OTHER_METHOD = re.compile(rb"(" + TOKEN + rb"++) [!-\"$-~]++ HTTP/1\.[01]")
+_UNUSUAL = frozenset((b"CONNECT", b"OPTIONS", b"TRACE"))
+_MAX_FORWARDS = re.compile(rb"(?i)(\nmax-forwards:[ \t]*+([^\r]*+)\r)")
 
 # Fields that this proxy acts on. `_` for `-` is looked for too: some servers take the two for the same. Each is found as its line
 # (with the end of the one before, without half of its own), its name, its value.
@@ -78,8 +83,10 @@ def parse_request(head: bytes, known: Fields | None = None) -> Request:
     fields = (
         known if known is not None and known.block == block and known.minor == minor else _parse_fields(head, match.end(), minor)
     )
-    if target[0] != 47 or method == b"CONNECT":  # the path begins with /
+    if target[0] != 47 or method in _UNUSUAL:  # the path begins with /
         target = _unusual_target(method, target, fields)
+        if method in _UNUSUAL:
+            fields = _count_forward(fields)
     return Request(method, target, fields)
 
 
@@ -166,7 +173,7 @@ def _unusual_target(method: bytes, target: bytes, fields: Fields) -> bytes:
     """What goes on to the endpoint for a target that is no path: a URL's path, or `*`."""
     if method == b"CONNECT":
         raise Refusal(405, "CONNECT is not offered")
-    if target == b"*" and method == b"OPTIONS":
+    if target[0] == 47 or (target == b"*" and method == b"OPTIONS"):
         return target
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
@@ -175,6 +182,22 @@ def _unusual_target(method: bytes, target: bytes, fields: Fields) -> bytes:
     if fields.host is None or fields.host.lower().encode() != authority.lower():
         raise Refusal(400, "the Host is not the one of the request's target")
     return rest if rest[:1] == b"/" else b"/" + rest
+
+
+def _count_forward(fields: Fields) -> Fields:
+    """The fields with one forward less left, where an OPTIONS or a TRACE limits them (RFC 9110, 7.6.2)."""
+    found = _MAX_FORWARDS.findall(fields.lines)
+    if not found:
+        return fields
+    line, value = found[0][0], found[0][1].rstrip(b" \t")
+    if len(found) > 1 or not value.isdigit() or len(value) > 9:
+        raise Refusal(400, "Max-Forwards is no number, or is there more than once")
+    if not int(value):
+        raise Refusal(501, "Max-Forwards is 0, and the proxy does not answer this method itself")
+    counted = copy.copy(fields)
+    counted.block = b""  # true of this method only: never taken for another request's
+    counted.lines = fields.lines.replace(line, b"\nMax-Forwards: %d\r" % (int(value) - 1))
+    return counted
 
 
 def _why_none(head: bytes) -> Refusal:
@@ -186,6 +209,9 @@ def _why_none(head: bytes) -> Refusal:
     line, _, fields = head.partition(b"\r\n")
     if _LINE.fullmatch(line + b"\r\n") is not None:
         return Refusal(400, f"a header field is malformed: {bad_field(fields)}")
+    method = _OTHER_METHOD.fullmatch(line)
+    if method is not None:
+        return Refusal(501, f"the method {show(method[1])} is not known; methods are in capitals, of 32 bytes at most")
     other = _OTHER_VERSION.fullmatch(line)
     if other is not None and other[1] not in (b"HTTP/1.0", b"HTTP/1.1"):
         return Refusal(505, f"{show(other[1])} is not spoken here; HTTP/1.1 is")

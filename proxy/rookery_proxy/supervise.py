@@ -5,26 +5,45 @@ same listening sockets.
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 from rookery.model import ListenerError, Route, RouteId, RouteTable
 
-from rookery_proxy.control import Applied, Change, Channel, Count, Drain, Listen, Message, Replace, Unlisten
+from rookery_proxy.access import Format
+from rookery_proxy.certificates import Folder, tls_faults
+from rookery_proxy.control import Applied, Change, Channel, Count, Drain, Held, Listen, Message, Replace, Secure, Unlisten, packed
 from rookery_proxy.ports import Ports
-from rookery_proxy.stats import Figures, Retained, merge, retain
+from rookery_proxy.settings import Here, Limits, Marks
+from rookery_proxy.stats import Figures, merge
 from rookery_proxy.table import Table, advance, build
+from rookery_proxy.tally import Tally
 
-_APPLY_S = 10.0  # a worker that takes longer over a table is replaced
+_APPLY_S = 30.0  # a worker that takes longer over a table is replaced
+_APPLY_ENDPOINT_S = 0.002  # beyond that, for each endpoint: some 30 times what it takes, for machines that are busy
 _FIGURES_S = 2.0
 _RETRY_PORTS_S = 1.0
 _QUICK_DEATH_S = 1.0
+_CERTIFICATES_S = 2.0
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Where requests are logged: a file, `-` for standard output; empty: nowhere."""
+
+    path: str = ""
+    format: Format = Format.JSON
+
+
+NO_ACCESS_LOG = Access()
 
 
 class _Child:
@@ -34,22 +53,44 @@ class _Child:
         self.process = process
         self.channel = channel
         self.applied = -1
-        self.counts_wanted = 0
-        self.figures = Figures()
+        self.counts_wanted = {True: 0, False: 0}  # by whether changes are
+        self.figures = Figures()  # all, when they were last asked for
         self.alive = True
+
+    def kill(self) -> None:
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
 
 
 class Supervisor:
-    def __init__(self, *, bind: str, workers: int, log_level: str = "info") -> None:
+    def __init__(
+        self,
+        *,
+        bind: str,
+        workers: int,
+        limits: Limits,
+        access: Access = NO_ACCESS_LOG,
+        here: Here | None = None,
+        marks: Marks | None = None,
+        certificates: Folder | None = None,
+        log_level: str = "info",
+    ) -> None:
         self.table = Table()
         self._ports = Ports(bind, workers)
         self._size = workers
+        self._limits = limits
+        self._access = access
+        self._here = here or Here()
+        self._marks = marks or Marks()
+        self.certificates = certificates
         self._log_level = log_level
         self._children: dict[int, _Child] = {}
-        self._retained = Retained()
+        self._tally = Tally()
         self._progress = asyncio.Event()
         self._stopping = False
         self.errors_changed = asyncio.Event()
+        self.held = asyncio.Event()
 
     async def run(self) -> None:
         """Keeps all workers running until cancelled."""
@@ -57,30 +98,47 @@ class Supervisor:
             for index in range(self._size):
                 group.create_task(self._keep(index))
             group.create_task(self._retry_ports())
+            if self.certificates is not None:
+                group.create_task(self._follow_certificates(self.certificates))
 
     async def replace(self, table: RouteTable) -> None:
         """Serves a whole table; returns when all workers do."""
-        await self._apply(build(table), Replace(table=table))
+        before, built = self.table.routes.keys(), build(table)
+        await self._apply(built, Replace(table=table))
+        self._tally.forget(before - built.routes.keys())
 
     async def change(self, from_version: int, to_version: int, puts: tuple[Route, ...], removes: tuple[RouteId, ...]) -> None:
         """Serves a delta; returns when all workers do. Raises Gap when it does not fit."""
         table = advance(self.table, from_version, to_version, puts, removes)
         await self._apply(table, Change(from_version=from_version, to_version=to_version, puts=puts, removes=removes))
+        self._tally.forget([route_id for route_id in removes if route_id not in table.routes])
 
     async def figures(self) -> Figures:
-        """The figures of all workers, just taken; of one that does not answer, its latest."""
+        """All figures of all workers, just taken; of one that does not answer, its latest."""
+        await self._count(changes=False)
+        return merge(self._tally.retained, [child.figures for child in self._children.values()])
+
+    async def changes(self, *, whole: bool = False) -> Figures:
+        """As `figures`, but only what may have changed since this was last called, or (`whole`) once more all of it.
+
+        Costs what happened, and is for one caller, who adds it up. Past figures are not in it."""
+        await self._count(changes=True)
+        return self._tally.all() if whole else self._tally.changes()
+
+    async def _count(self, *, changes: bool) -> None:
+        """Has the workers tell what they counted."""
         asked = list(self._children.values())
         for child in asked:
-            child.counts_wanted += 1
-            self._send(child, Count())
+            child.counts_wanted[changes] += 1
+            self._send(child, Count(changes=changes))
         deadline = time.monotonic() + _FIGURES_S
-        while any(child.alive and child.counts_wanted for child in asked) and time.monotonic() < deadline:
+        while any(child.alive and child.counts_wanted[changes] for child in asked) and time.monotonic() < deadline:
             await self._wait(deadline)
-        return merge(self._retained, [child.figures for child in self._children.values()])
 
     def listener_errors(self) -> tuple[ListenerError, ...]:
         """What of the table can't be served, and why."""
         faults = [ListenerError(port=self.table.routes[route_id].port, why=why) for route_id, why in self.table.faults.items()]
+        faults += [ListenerError(port=port, why=why) for port, why in tls_faults(self.table, self.certificates, time.time())]
         return (*faults, *(ListenerError(port=port, why=why) for port, why in sorted(self._ports.errors.items())))
 
     def pids(self) -> list[int]:
@@ -97,26 +155,32 @@ class Supervisor:
         while any(child.alive for child in children) and time.monotonic() < deadline:
             await self._wait(deadline)
         for child in children:
-            if child.alive:
-                child.process.kill()
+            child.kill()
 
     # ---- tables and ports ----
 
     async def _apply(self, table: Table, message: Message) -> None:
         self.table = table
+        data = packed(message)
         for child in self._children.values():
-            self._send(child, message)
+            self._send(child, data)
         self._reconcile_ports()
-        deadline = time.monotonic() + _APPLY_S
+        began = time.monotonic()
+        deadline = began + _APPLY_S
         while not self._all_serve(table.version):
             if time.monotonic() >= deadline:
+                limit_s = _APPLY_S + _APPLY_ENDPOINT_S * sum(len(route.endpoints) for route in table.routes.values())
+                if deadline < began + limit_s:
+                    deadline = began + limit_s
+                    continue
                 for child in self._children.values():
                     if child.applied != table.version:
                         log.error(
-                            "worker %d did not take the route table over within %g s and is replaced", child.process.pid, _APPLY_S
+                            "worker %d did not take the route table over within %g s and is replaced", child.process.pid, limit_s
                         )
-                        child.process.kill()
-                deadline += _APPLY_S
+                        child.kill()
+                began = time.monotonic()
+                deadline = began + limit_s
             await self._wait(deadline)
 
     def _all_serve(self, version: int) -> bool:
@@ -142,6 +206,22 @@ class Supervisor:
             if self._ports.errors and not self._stopping:
                 self._reconcile_ports()
 
+    async def _follow_certificates(self, folder: Folder) -> None:
+        told = self.listener_errors()
+        while True:
+            await asyncio.sleep(_CERTIFICATES_S)
+            if await asyncio.to_thread(folder.look):
+                log.info("%d certificates are served", len(folder.certificates))
+                for child in self._children.values():
+                    self._send(child, Secure(certificates=folder.certificates))
+            errors = self.listener_errors()
+            for error in errors:
+                if error not in told:
+                    log.error("port %d: %s", error.port, error.why)
+            if errors != told:
+                told = errors
+                self.errors_changed.set()
+
     # ---- workers ----
 
     async def _keep(self, index: int) -> None:
@@ -151,7 +231,7 @@ class Supervisor:
             try:
                 status = await child.process.wait()
             except asyncio.CancelledError:
-                child.process.kill()
+                child.kill()
                 await child.process.wait()
                 raise
             finally:
@@ -167,6 +247,12 @@ class Supervisor:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "rookery_proxy.worker", f"--control={theirs.fileno()}", f"--log-level={self._log_level}",
+                f"--most-connections={self._limits.connections}", f"--head-timeout={self._limits.head_s}",
+                f"--idle-timeout={self._limits.idle_s}", f"--access-log={self._access.path}",
+                f"--access-log-format={self._access.format}", f"--node={self._here.node}", f"--share={1 / self._size}",
+                *(f"--announced-from={network}" for network in self._marks.announced_from),
+                *(("--request-ids",) if self._marks.request_ids else ()), *(("--forwarded",) if self._marks.forwarded else ()),
+                *(f"--label={key}={value}" for key, value in self._here.labels.items()),
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
             )  # fmt: skip
         child = _Child(process, Channel(ours))
@@ -174,6 +260,8 @@ class Supervisor:
         asyncio.get_running_loop().add_reader(ours, self._on_readable, child)
         routes = tuple(self.table.routes.values())
         self._send(child, Replace(table=RouteTable(version=self.table.version, routes=routes)))
+        if self.certificates is not None:
+            self._send(child, Secure(certificates=self.certificates.certificates))
         for port, sockets in self._ports.sockets.items():
             self._send(child, Listen(port=port), sockets[index])
         return child
@@ -183,17 +271,20 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.remove_reader(child.channel.sock)
         loop.remove_writer(child.channel.sock)
+        child.channel.drop()
         child.channel.sock.close()
         if self._children.get(index) is child:
             del self._children[index]
-            self._retained = retain(self._retained, child.figures)
+            if not self._stopping:
+                self._tally.bury(id(child))
         self._progress.set()
 
-    def _send(self, child: _Child, message: Message, descriptor: int | socket.socket | None = None) -> None:
+    def _send(self, child: _Child, message: Message | bytes, sock: socket.socket | None = None) -> None:
+        """Sends a message, or one that is packed already."""
         if not child.alive or child.channel.closed:
             return
-        number = descriptor.fileno() if isinstance(descriptor, socket.socket) else descriptor
-        child.channel.send(message, number)
+        data = message if isinstance(message, bytes) else packed(message)
+        child.channel.send_packed(data, sock.fileno() if sock is not None else None)
         if child.channel.waiting:
             asyncio.get_running_loop().add_writer(child.channel.sock, self._on_writable, child)
 
@@ -207,9 +298,14 @@ class Supervisor:
             match message:
                 case Applied(version=version):
                     child.applied = version
-                case Figures():
-                    child.figures = message
-                    child.counts_wanted = max(0, child.counts_wanted - 1)
+                case Figures(changes=changes):
+                    if changes:
+                        self._tally.take(id(child), message)
+                    else:
+                        child.figures = message
+                    child.counts_wanted[changes] = max(0, child.counts_wanted[changes] - 1)
+                case Held():
+                    self.held.set()
                 case _:
                     log.error("a message that is not for the supervising process: %r", message)
         if child.channel.closed:

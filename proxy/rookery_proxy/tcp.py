@@ -3,7 +3,12 @@
 Invariant: neither side is read faster than the other takes it; the end of one side's output reaches the other, after all of it.
 """
 
-from rookery_proxy.balance import Context, LiveEndpoint, LiveListener, LiveRoute, dial
+from rookery_proxy.announce import header
+from rookery_proxy.balance import Context, LiveListener
+from rookery_proxy.health import took_connection
+from rookery_proxy.live_endpoint import LiveEndpoint, dial
+from rookery_proxy.live_route import LiveRoute
+from rookery_proxy.waiting import TOO_MANY
 from rookery_proxy.wire import HIGH_WATER_BYTES, Wire
 
 _MOST_ATTEMPTS = 5
@@ -71,7 +76,10 @@ class _Side:
 class Tunnel:
     """In flight on its endpoint for as long as it is open."""
 
-    __slots__ = ("_client", "_endpoint", "_route", "_tried", "_upstream", "closed", "context", "deadline", "early", "listener")
+    __slots__ = (
+        "_client", "_endpoint", "_held_until", "_is_held", "_key", "_point", "_route", "_tried", "_upstream", "closed",
+        "context", "deadline", "early", "listener",
+    )  # fmt: skip
 
     def __init__(self, context: Context, listener: LiveListener, client: Wire) -> None:
         self.context = context
@@ -81,6 +89,10 @@ class Tunnel:
         self.deadline = context.loop.now + context.limits.connect_s
         self._endpoint: LiveEndpoint | None = None
         self._route: LiveRoute | None = None
+        self._is_held = False  # it waits for an endpoint
+        self._held_until = 0.0  # the loop's clock; 0: it did not have to wait
+        self._point = 0.0  # between the sides of a split
+        self._key = b""  # what is hashed
         self._tried: list[LiveEndpoint] = []
         self._client = _Side(self, client, is_client=True)
         self._upstream = _Side(self, None, is_client=False)
@@ -94,17 +106,35 @@ class Tunnel:
             return
         self._route = route
         route.requests += 1
+        if not route.touched:
+            route.touch()
         route.connections += 1
+        if route.route.proxy_protocol and self._client.wire is not None:
+            self.early.append(header(route.route.proxy_protocol, *self._client.wire.ends()))
+        if route.sides is not None:
+            self._point = route.draw()
         if data:
             self.early.append(data)
         assert self._client.wire is not None
+        if route.pool is not None:
+            self._key = route.key_of(b"", self._client.wire.peer())
         self._client.wire.pause()  # until there is an endpoint that takes it
-        self._dial()
+        wait_s = self.context.holding.wait(route, self)
+        if wait_s == TOO_MANY:
+            route.refuse()
+            self.close()
+        elif wait_s:
+            self._is_held = True
+            self._held_until = self.deadline = self.context.loop.now + wait_s
+        else:
+            self._dial()
 
     def join(self, route: LiveRoute, endpoint: LiveEndpoint, upstream: Wire, from_client: bytes, from_upstream: bytes) -> None:
         """Takes an upgraded HTTP connection over; the endpoint counts it as in flight already."""
         self._route, self._endpoint = route, endpoint
         route.connections += 1
+        if not route.touched:
+            route.touch()
         self._upstream.wire = upstream
         upstream.owner = self._upstream
         self.deadline = self.context.loop.now + self.context.limits.tunnel_s
@@ -118,7 +148,7 @@ class Tunnel:
 
     def connected(self) -> None:
         assert self._endpoint is not None
-        self._endpoint.failures = 0
+        took_connection(self._endpoint)
         self._tried.clear()
         self.deadline = self.context.loop.now + self.context.limits.tunnel_s
         if not self._client.ended and self._client.wire is not None:
@@ -164,7 +194,10 @@ class Tunnel:
 
     def expire(self) -> None:
         upstream = self._upstream.wire
-        if upstream is not None and upstream.connecting:
+        if self._is_held and self._route is not None:
+            self._route.refuse()
+            self.close()
+        elif upstream is not None and upstream.connecting:
             self.refused()
         else:
             self.close()
@@ -181,14 +214,29 @@ class Tunnel:
             if side.wire is not None:
                 side.wire.close()
         if self._route is not None:
+            if self._is_held:
+                self._route.queue.leave(self)
+                self._is_held = False
             self._route.connections -= 1
         self._release(failed=False)
+
+    def go_on(self) -> None:
+        """There is an endpoint for it now."""
+        if not self._is_held or self.closed:
+            return
+        self._is_held = False
+        if self._route is not None and self._route.sides is not None:
+            self._point = self._route.draw()
+        self._dial()
+
+    def give_up(self) -> None:
+        self.expire()
 
     def _dial(self) -> None:
         route, now = self._route, self.context.loop.now
         assert route is not None
         while len(self._tried) < _MOST_ATTEMPTS:
-            endpoint = route.choose(now, self._tried)
+            endpoint = route.choose_at(self._point, now, self._tried, self._key)
             if endpoint is None:
                 break
             endpoint.in_flight += 1
@@ -205,7 +253,13 @@ class Tunnel:
                 upstream.write(data)
             self.early.clear()
             return
-        route.refused += 1
+        until = route.wait_until(self._held_until, now, self._tried)
+        if until and self.context.holding.wait_again(route, self, until):
+            self._tried.clear()
+            self._is_held = True
+            self._held_until = self.deadline = until
+            return
+        route.refuse()
         self.close()
 
     def _release(self, *, failed: bool) -> None:
@@ -214,6 +268,11 @@ class Tunnel:
             return
         self._endpoint = None
         endpoint.in_flight -= 1
-        if failed and self._route is not None:
+        route = self._route
+        if route is None:
+            return
+        if route.queue.waiting:
+            self.context.holding.settle(route)
+        if failed:
             self._tried.append(endpoint)
-            self._route.connect_failed(endpoint, self.context.loop.now)
+            route.connect_failed(endpoint, self.context.loop.now)

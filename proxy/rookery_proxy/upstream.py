@@ -8,12 +8,15 @@ import socket
 from typing import Protocol
 
 from rookery_proxy.answer import Answer, parse_answer
-from rookery_proxy.balance import Context, LiveEndpoint
+from rookery_proxy.balance import Context
 from rookery_proxy.body import Chunks
-from rookery_proxy.head import CHUNKED, MAX_HEAD_BYTES, UNTIL_CLOSE, Refusal
+from rookery_proxy.head import CHUNKED, MAX_HEAD_BYTES, UNTIL_CLOSE, Refusal, has_odd_line_end
+from rookery_proxy.health import took_connection
+from rookery_proxy.live_endpoint import LiveEndpoint
 from rookery_proxy.wire import HIGH_WATER_BYTES, Wire
 
 _MOST_INTERIM_ANSWERS = 16
+_MOST_KEPT_BYTES = 1024  # of an answer's head, for the next one that is the same
 
 
 class Asker(Protocol):
@@ -51,18 +54,19 @@ class Asker(Protocol):
 
 class Upstream:
     __slots__ = (
-        "_answer", "_asker", "_buffer", "_chunks", "_context", "_endpoint", "_interim", "_left", "idle_since", "wire",
+        "_answer", "_asker", "_buffer", "_chunks", "_context", "_interim", "_left", "endpoint", "fresh", "idle_since", "wire",
     )  # fmt: skip
 
     def __init__(self, context: Context, endpoint: LiveEndpoint, sock: socket.socket, asker: Asker) -> None:
         self._context = context
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._asker: Asker | None = asker
         self._answer: Answer | None = None
         self._buffer = b""
         self._chunks: Chunks | None = None
         self._left = 0
         self._interim = 0
+        self.fresh = True  # made for the request it has
         self.idle_since = 0.0
         self.wire = Wire(context.loop, sock, self, connecting=True)
 
@@ -70,6 +74,7 @@ class Upstream:
         """Takes the connection out of idleness for another request."""
         self._asker = asker
         self._interim = 0
+        self.fresh = False
 
     def is_stale(self) -> bool:
         return self.wire.closed or self.wire.peek_stale()
@@ -84,14 +89,14 @@ class Upstream:
             return
         asker = self._asker
         if asker is None:  # idle: it ended, or said something that nobody asked for
-            if self in self._endpoint.idle:
-                self._endpoint.idle.remove(self)
+            if self in self.endpoint.idle:
+                self.endpoint.idle.remove(self)
             self.wire.close()
             return
         if not data:
             self._ended(asker)
             return
-        self._endpoint.bytes_out += len(data)
+        self.endpoint.bytes_out += len(data)
         if self._answer is None:
             self._head(asker, self._buffer + data if self._buffer else data)
         else:
@@ -109,7 +114,7 @@ class Upstream:
             self.on_input()
 
     def on_connected(self) -> None:
-        self._endpoint.failures = 0
+        took_connection(self.endpoint)
         if self._asker is not None:
             self._asker.connected()
 
@@ -128,15 +133,19 @@ class Upstream:
             end = data.find(b"\r\n\r\n")
             try:
                 if end < 0:
-                    if len(data) > MAX_HEAD_BYTES or data[:7] != b"HTTP/1."[: len(data)]:
+                    if len(data) > MAX_HEAD_BYTES or data[:7] != b"HTTP/1."[: len(data)] or has_odd_line_end(data):
                         parse_answer(data, b"")
                         raise Refusal(502, "the head of the endpoint's answer has no end")
                     self._buffer = data
                     return
                 self._buffer = b""
-                answer = parse_answer(data[: end + 4], asker.method)
-                rest = data[end + 4 :]
+                head, rest = data[: end + 4], data[end + 4 :]
+                answer = self.endpoint.answer
+                if head != self.endpoint.answer_head or asker.method == b"HEAD" or answer is None:
+                    answer = parse_answer(head, asker.method)
                 if answer.status >= 200:
+                    if asker.method != b"HEAD" and len(head) <= _MOST_KEPT_BYTES:
+                        self.endpoint.answer_head, self.endpoint.answer = head, answer
                     self._begin(asker, answer, rest)
                     return
                 if answer.status == 101:
@@ -206,7 +215,7 @@ class Upstream:
         if self._asker is not asker:
             return
         self._asker = self._answer = self._chunks = None
-        endpoint = self._endpoint
+        endpoint = self.endpoint
         if answer.keep_alive and not after and asker.sent_whole and not endpoint.gone and not self.wire.pending_bytes:
             self.idle_since = self._context.loop.now
             self.wire.resume()

@@ -8,13 +8,32 @@ know sockets only through this class.
 import errno
 import socket
 import struct
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from rookery_proxy.loop import GONE, IN, OUT, Loop
 
 READ_BYTES = 65536
+Address = tuple[str, int]
 _NO_LINGER = struct.pack("ii", 1, 0)
 HIGH_WATER_BYTES = 262144  # an owner stops reading the other side above this
+
+
+class Sock(Protocol):
+    """What a wire needs of a socket. One of TLS raises BlockingIOError and OSError as a plain one does."""
+
+    def fileno(self) -> int: ...
+    def recv(self, size: int, flags: int = ..., /) -> bytes: ...
+    def send(self, data: bytes, /) -> int: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
+    def getsockopt(self, level: int, option: int, /) -> int: ...
+    def getpeername(self) -> Any: ...
+    def getsockname(self) -> Any: ...
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Sock)
 
 
 class Owner(Protocol):
@@ -38,6 +57,7 @@ class Wire:
         "_pending",
         "_sock",
         "_watched",
+        "announced",
         "broken",
         "closed",
         "connecting",
@@ -46,7 +66,7 @@ class Wire:
         "pending_bytes",
     )
 
-    def __init__(self, loop: Loop, sock: socket.socket, owner: Owner, *, connecting: bool = False) -> None:
+    def __init__(self, loop: Loop, sock: Sock, owner: Owner, *, connecting: bool = False) -> None:
         self._loop = loop
         self._sock = sock
         self.fd = sock.fileno()
@@ -54,6 +74,7 @@ class Wire:
         self.connecting = connecting
         self.closed = False
         self.broken = False
+        self.announced: tuple[Address, Address] | None = None  # the two ends, as a PROXY header told them
         self._pending: list[bytes] = []
         self.pending_bytes = 0
         self._mask = OUT if connecting else IN
@@ -91,6 +112,41 @@ class Wire:
         except OSError:
             self.broken = True
             return b""
+
+    def ends(self) -> tuple[Address | None, Address | None]:
+        """The addresses of the other end and of this one; None where it is gone already."""
+        if self.announced is not None:
+            return self.announced
+        try:
+            return self._sock.getpeername()[:2], self._sock.getsockname()[:2]
+        except OSError:
+            return None, None
+
+    def peer(self) -> bytes:
+        """The other end's address; empty where it is gone already."""
+        source = self.ends()[0]
+        return source[0].encode("ascii", "replace") if source is not None else b""
+
+    def secure(self, wrap: Callable[[socket.socket], S | None]) -> S | None:
+        """Goes on over the same descriptor with what `wrap` gives, if it gives one. Raises OSError where the peer is gone."""
+        assert isinstance(self._sock, socket.socket)
+        wrapped = wrap(self._sock)
+        if wrapped is not None:
+            self._sock = wrapped
+        return wrapped
+
+    def peek(self, size: int) -> bytes | None:
+        """What has arrived, left where it is; as `read` otherwise."""
+        try:
+            return self._sock.recv(size, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def skip(self, size: int) -> None:
+        """Takes bytes that were peeked at."""
+        self._sock.recv(size)
 
     def peek_stale(self) -> bool:
         """Whether an idle connection has ended, or has said something that nobody asked for."""

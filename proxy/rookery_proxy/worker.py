@@ -11,19 +11,26 @@ import logging
 import os
 import signal
 import socket
+from dataclasses import replace
 
 from rookery.process import configure_log
 
-from rookery_proxy.balance import Context, Limits, LiveListener
-from rookery_proxy.control import Applied, Change, Channel, Count, Drain, Listen, Message, Replace, Unlisten
+from rookery_proxy.access import AccessLog, Format
+from rookery_proxy.balance import Context, LiveListener
+from rookery_proxy.control import Applied, Change, Channel, Count, Drain, Held, Listen, Message, Replace, Secure, Unlisten
 from rookery_proxy.detect import welcome
+from rookery_proxy.herald import Herald
 from rookery_proxy.loop import IN, OUT, Loop
-from rookery_proxy.stats import Figures
+from rookery_proxy.probe import KNOCK_S, Prober
+from rookery_proxy.rules import address_of
+from rookery_proxy.settings import Here, Limits, Marks
 from rookery_proxy.table import advance, build
+from rookery_proxy.tls import Handshake, Keyrings
 from rookery_proxy.wire import Wire
 
 _ACCEPTS_AT_ONCE = 32
 _SWEEP_S = 0.25
+_SWEEPS_OF_ALL = 4
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +38,9 @@ log = logging.getLogger(__name__)
 class Acceptor:
     """Takes the connections of one listening socket."""
 
-    def __init__(self, context: Context, sock: socket.socket, listener: LiveListener, spare: "Spare") -> None:
+    def __init__(self, context: Context, sock: socket.socket, listener: LiveListener, spare: "Spare", keyrings: Keyrings) -> None:
         self._context = context
+        self._keyrings = keyrings
         self._spare = spare
         self.sock = sock
         self.listener = listener
@@ -52,7 +60,30 @@ class Acceptor:
                 continue
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            welcome(self._context, self.listener, Wire(self._context.loop, sock, _NOBODY), peer[0])
+            self._greet(Wire(self._context.loop, sock, _NOBODY), peer[0])
+
+    def _greet(self, wire: Wire, peer: str) -> None:
+        context, listener = self._context, self.listener
+        if context.announced_from:
+            address = address_of(peer.encode("ascii", "replace"))
+            if address is not None and any(address in network for network in context.announced_from):
+                Herald(context, listener, wire, peer, self._admit)
+                return
+        self._admit(wire, peer)
+
+    def _admit(self, wire: Wire, peer: str) -> None:
+        """Serves a connection whose client is known, by TLS where the port asks for that."""
+        context, listener = self._context, self.listener
+        if not listener.tls:
+            welcome(context, listener, wire, peer)
+            return
+        sock = None
+        with contextlib.suppress(OSError):
+            sock = wire.secure(self._keyrings.of(listener.protocol).wrap)
+        if sock is None or len(listener.connections) >= context.limits.connections:
+            wire.close()
+            return
+        Handshake(context, listener, wire, sock, lambda wire: welcome(context, listener, wire, peer))
 
     def abort(self) -> None:
         """An error with one connection does not end the port; the end of the loop closes it with the process."""
@@ -97,15 +128,19 @@ _NOBODY = _Nobody()
 
 
 class Worker:
-    def __init__(self, loop: Loop, channel: Channel, limits: Limits) -> None:
-        self._loop = loop
+    def __init__(self, context: Context, channel: Channel) -> None:
+        loop = self._loop = context.loop
         self._channel = channel
-        self._context = Context(loop, limits)
+        self._context = context
+        self._keyrings = Keyrings()
         self._acceptors: dict[int, Acceptor] = {}
         self._spare = Spare(loop)
+        self._sweeps = 0
         self._winding: list[LiveListener] = []  # ports that are gone, with connections left
         loop.watch(channel.sock, IN, self)
         loop.every(_SWEEP_S, self._sweep)
+        self._context.holding.on_wait = self._tell_held
+        loop.every(KNOCK_S, Prober(self._context).knock)
 
     def on_event(self, mask: int) -> None:
         if mask & OUT:
@@ -116,7 +151,7 @@ class Worker:
         if self._channel.closed:
             self._loop.stop()
             return
-        self._loop.change(self._channel.sock.fileno(), IN | OUT if self._channel.waiting else IN)
+        self._watch_channel()
 
     def abort(self) -> None:
         self._loop.stop()
@@ -130,7 +165,8 @@ class Worker:
                 self._channel.send(Applied(version=table.version))
             case Change(from_version=before, to_version=after, puts=puts, removes=removes):
                 self._apply_listeners_of(dict(balance.listeners))
-                balance.apply(advance(balance.table, before, after, puts, removes))
+                advanced = advance(balance.table, before, after, puts, removes)
+                balance.apply(advanced, {route.id for route in puts} | set(removes))
                 self._channel.send(Applied(version=after))
             case Listen(port=port):
                 sock = self._channel.take_socket()
@@ -140,31 +176,33 @@ class Worker:
                     return
                 if port in self._acceptors:
                     self._acceptors.pop(port).close()
-                self._acceptors[port] = Acceptor(self._context, sock, listener, self._spare)
+                self._acceptors[port] = Acceptor(self._context, sock, listener, self._spare, self._keyrings)
+            case Secure(certificates=certificates):
+                self._keyrings.take(certificates)
             case Unlisten(port=port):
                 acceptor = self._acceptors.pop(port, None)
                 if acceptor is not None:
                     acceptor.close()
-            case Count():
-                self._channel.send(self._figures())
+            case Count(changes=changes):
+                figures = balance.changes() if changes else balance.figures()
+                connections = sum(len(listener.connections) for listener in self._listeners())
+                self._channel.send(replace(figures, connections=connections))
             case Drain(timeout_s=timeout_s):
                 self._drain(timeout_s)
             case _:
                 log.error("a message that is not for workers: %r", message)
 
+    def _tell_held(self) -> None:
+        self._channel.send(Held())
+        self._watch_channel()
+
+    def _watch_channel(self) -> None:
+        self._loop.change(self._channel.sock.fileno(), IN | OUT if self._channel.waiting else IN)
+
     def _apply_listeners_of(self, before: dict[int, LiveListener]) -> None:
         """Remembers the ports of the table before, whose connections may outlive them."""
         known = {id(listener) for listener in self._winding}
         self._winding += [listener for listener in before.values() if id(listener) not in known]
-
-    def _figures(self) -> Figures:
-        balance = self._context.balance
-        return Figures(
-            version=balance.table.version,
-            endpoints=balance.endpoint_stats(),
-            routes=balance.route_stats(),
-            connections=sum(len(listener.connections) for listener in self._listeners()),
-        )
 
     def _listeners(self) -> list[LiveListener]:
         live = list(self._context.balance.listeners.values())
@@ -177,13 +215,16 @@ class Worker:
         for listener in self._listeners():
             for connection in [c for c in listener.connections if c.deadline < now]:
                 connection.expire()
-        self._context.balance.close_idle(now - self._context.limits.upstream_idle_s)
+        self._sweeps += 1
+        if self._sweeps % _SWEEPS_OF_ALL == 0:
+            self._context.balance.sweep(now, now - self._context.limits.upstream_idle_s)
 
     def _drain(self, timeout_s: float) -> None:
         self._context.draining = True
         for acceptor in self._acceptors.values():
             acceptor.close()
         self._acceptors.clear()
+        self._context.holding.close(self._context.balance.routes.values())
         self._loop.after(timeout_s, self._loop.stop)
         self._end_when_idle()
 
@@ -209,6 +250,17 @@ def main() -> None:
         prog="rookery-proxy-worker", description="A worker process of rookery-proxy, which starts it."
     )
     parser.add_argument("--control", type=int, required=True, help="descriptor of the socket to the supervising process")
+    parser.add_argument("--most-connections", type=int, required=True)
+    parser.add_argument("--head-timeout", type=float, required=True)
+    parser.add_argument("--idle-timeout", type=float, required=True)
+    parser.add_argument("--access-log", default="")
+    parser.add_argument("--access-log-format", default=Format.JSON)
+    parser.add_argument("--node", default="")
+    parser.add_argument("--label", action="append", default=[])
+    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--request-ids", action="store_true")
+    parser.add_argument("--forwarded", action="store_true")
+    parser.add_argument("--announced-from", action="append", default=[])
     parser.add_argument("--log-level", default="info")
     options = parser.parse_args()
     configure_log("proxy", level=options.log_level)
@@ -216,10 +268,19 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     loop = Loop()
-    Worker(loop, Channel(socket.socket(fileno=options.control)), Limits())
+    limits = Limits(connections=options.most_connections, head_s=options.head_timeout, idle_s=options.idle_timeout)
+    access = AccessLog(loop, options.access_log, Format(options.access_log_format)) if options.access_log else None
+    labels = dict(label.split("=", 1) for label in options.label)
+    here = Here(node=options.node, labels=labels, share=options.share)
+    announced_from = tuple(options.announced_from)
+    marks = Marks(request_ids=options.request_ids, forwarded=options.forwarded, announced_from=announced_from)
+    Worker(Context(loop, limits, access, here, marks), Channel(socket.socket(fileno=options.control)))
     gc.collect()
     gc.freeze()
     loop.run()
+    if access is not None:
+        access.flush()
+    os._exit(0)  # to free a large table, object by object, takes seconds in which the supervising process waits
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-from rig import Agent, Host, Rig, wait_until
+from rig import Agent, Host, Proxy, Rig, wait_until
 from rig.image import IMAGE
 from rookery.client import Client, ClientError
 from rookery.compose import load
-from rookery.model import NodeState, Replica, is_ended
+from rookery.model import Availability, NodeState, Replica, is_ended
 
 PORT = 8080
 # Says which replica and node answer. SIGKILL, since a shell or httpd as a container's first process does not heed SIGTERM.
@@ -39,26 +39,37 @@ class Cluster:
         self.rig = rig
         self.hosts = rig.hosts
         self.agents: dict[str, Agent] = {}
+        self.proxies: list[Proxy] = []
+        self.addresses: list[str] = []  # of the proxies, in the same order
 
     def __enter__(self) -> "Cluster":
         self._folder = f"t{time.monotonic_ns()}"
         self.manager = self.rig.manager(name=f"{self._folder}/manager")
         for host in self.hosts:
             self.agents[host.name] = self.rig.agent(host, self.manager, name=host.name, folder=f"{self._folder}/{host.name}")
-        self.proxy = self.rig.proxy(self.manager, name=f"{self._folder}/proxy")
-        self.client = Client(self.manager.address)
+        self.add_proxy()
+        self.client = Client(self.manager.address, identity=self.manager.admin)
         self.wait(lambda: self.ready_nodes() == len(self.hosts), what="all nodes to be ready", within_s=60)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.client.close()
         if error is not None:
-            for part in [self.manager, self.proxy, *self.agents.values()]:
-                print(f"--- {part.name}\n" + "\n".join(part.log.splitlines()[-60:]))
-        for part in [*self.agents.values(), self.proxy, self.manager]:
+            self.tell()
+        for part in [*self.agents.values(), *self.proxies, self.manager]:
             self.rig.discard(part)
         with ThreadPoolExecutor(len(self.hosts)) as pool:
             list(pool.map(_restore, self.hosts))
+
+    def add_proxy(self, host: Host | None = None) -> None:
+        """One more proxy: at the gateway's address, or on a host."""
+        self.proxies.append(self.rig.proxy(self.manager, host=host, name=f"{self._folder}/proxy{len(self.proxies)}"))
+        self.addresses.append(host.address if host else self.rig.gateway)
+
+    def tell(self) -> None:
+        """Prints the end of every part's log."""
+        for part in [self.manager, *self.proxies, *self.agents.values()]:
+            print(f"--- {part.name}\n" + "\n".join(part.log.splitlines()[-60:]))
 
     def wait(self, condition: object, *, what: str, within_s: float = 30) -> None:
         """Waits as `wait_until`, but a part that ended by itself is told at once."""
@@ -102,6 +113,12 @@ class Cluster:
 
     def node_state(self, name: str) -> NodeState:
         return next(detail.node.state for detail in self.client.list_nodes() if detail.node.name == name)
+
+    def drain(self, host: Host) -> None:
+        self.client.update_node(host.name, availability=Availability.DRAINED)
+
+    def activate(self, host: Host) -> None:
+        self.client.update_node(host.name, availability=Availability.ACTIVE)
 
     def started(self, hosts: Iterable[Host] | None = None, app: str = "shop") -> dict[str, str]:
         """When each running container of an app was started, by id, as the engines say."""
@@ -159,7 +176,12 @@ class Traffic:
 def _restore(host: Host) -> None:
     """Makes a host as it was: on the network, its engine running and empty."""
     host.restore()
-    if not host.engine.ready():
+    try:
+        runs = host.engine.ready()
+    except RuntimeError as error:  # it ended by itself: one test's trouble is not to be that of all others
+        print(error)
+        runs = False
+    if not runs:
         host.engine.start()
         host.engine.wait_ready()
     for container in host.engine.containers(everything=True):

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+import load
 import pytest
 from cluster import Cluster
 from rig import Rig, missing
+from shop import Shop
 
 HOSTS = 4
 
@@ -24,3 +26,14 @@ def cluster(engines: Rig) -> Iterator[Cluster]:
     """A new manager, an agent on each host, and a proxy."""
     with Cluster(engines) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def shop(engines: Rig) -> Iterator[Shop]:
+    """A cluster with a second proxy, for all tests of a module; each begins with `settle`."""
+    why = load.missing()
+    if why:
+        pytest.skip(f"no load on the proxies: {why}")
+    with Cluster(engines) as made:
+        made.add_proxy(made.hosts[1])
+        yield Shop(made)

@@ -14,6 +14,7 @@ from typing import Any
 import docker
 import pytest
 from busybox_image import archive, busybox
+from memory_files import files_of
 from rookery.model import (
     Argv,
     Assignment,
@@ -93,7 +94,8 @@ def check(kind: str, engine: str, data: Path, test: Callable[[Bench], Awaitable[
 
     def make(node: str) -> Runtime:
         place = Place(node_id=NodeId(node), hostname="n1", address="127.0.0.1")
-        return DockerRuntime(place) if kind == "docker" else ProcessRuntime(place, data / node)
+        files = files_of(place.node_id)
+        return DockerRuntime(place, files) if kind == "docker" else ProcessRuntime(place, data / node, files)
 
     async def run() -> None:
         node = f"contract-{uuid.uuid4().hex[:8]}"
@@ -145,7 +147,7 @@ async def listening(runtime: Runtime) -> AsyncIterator["asyncio.Queue[RuntimeEve
 
     task = asyncio.ensure_future(listen())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await heard.get() == RuntimeEvent(replica_id=None)
         yield heard
     finally:
@@ -221,7 +223,7 @@ def test_an_exit_is_told_by_an_event(kind: str, engine: str, tmp_path: Path) -> 
         runtime, a = bench.runtime, bench.assignment("sleep 0.3; exit 5")
         async with listening(runtime) as heard:
             await begin(runtime, a)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 assert (await heard.get()).replica_id == a.replica_id
             seen = await runtime.inspect(a.replica_id)
             assert seen is not None
@@ -309,7 +311,7 @@ def test_logs_by_tail_since_and_follow(kind: str, engine: str, tmp_path: Path) -
         tail = [line async for line in runtime.logs(a.replica_id, follow=False, tail=2, since_at=0.0)]
         assert [line.line for line in tail][:2] in ([b"line 3", b"line 4"], [b"line 4", b"late"])
         followed: list[bytes] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for line in runtime.logs(a.replica_id, follow=True, tail=1, since_at=0.0):
                 followed.append(line.line)
                 late_at = line.at
@@ -453,7 +455,7 @@ def test_an_instance_killed_from_outside_is_seen(kind: str, engine: str, tmp_pat
                 await asyncio.to_thread(subprocess.run, ["docker", "kill", made.id], check=True, capture_output=True, timeout=30)
             else:
                 os.kill(main_process(a.replica_id), signal.SIGKILL)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 assert (await heard.get()).replica_id == a.replica_id
             seen = await runtime.inspect(a.replica_id)
             assert seen is not None

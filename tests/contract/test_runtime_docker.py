@@ -10,6 +10,7 @@ from typing import Any
 import docker
 import pytest
 from busybox_image import archive, busybox
+from memory_files import files_of
 from rookery.model import (
     Argv,
     Assignment,
@@ -74,7 +75,7 @@ def play(test: Callable[[Callable[[str], DockerRuntime]], Awaitable[None]]) -> N
         def node(name: str, network: str = "") -> DockerRuntime:
             if name not in made:
                 place = Place(node_id=NodeId(f"{name}-{tag}"), hostname=name, address="127.0.0.1", network=network)
-                made[name] = DockerRuntime(place)
+                made[name] = DockerRuntime(place, files_of(place.node_id))
             return made[name]
 
         try:
@@ -253,5 +254,33 @@ def test_one_that_is_removed_from_outside_is_gone(image: str, engine: Any) -> No
         await asyncio.to_thread(container.remove, force=True)
         assert await node("n1").inspect(a.replica_id) is None
         assert (await node("n1").start(a)).id != instance.id
+
+    play(test)
+
+
+_CHOWN, _MKNOD, _NET_RAW, _SETUID, _NET_BIND_SERVICE = 1 << 0, 1 << 27, 1 << 13, 1 << 7, 1 << 10  # capabilities(7)
+
+
+def test_a_container_has_less_than_the_engine_would_give_it_unless_it_asks(image: str) -> None:
+    async def test(node: Callable[[str], DockerRuntime]) -> None:
+        async def status(**container: Any) -> dict[str, str]:
+            a = assigned(image, **container)
+            await begin(node("n1"), a)
+            code, said = await node("n1").execute(a.replica_id, ("cat", "/proc/1/status"), timeout_s=20)
+            assert code == 0, said
+            # As images do that begin as root and hand their files to somebody else.
+            chown = ("sh", "-c", "touch /tmp/f && /bin/busybox chown 1000:1000 /tmp/f && stat -c '%u %g' /tmp/f")
+            assert await node("n1").execute(a.replica_id, chown, timeout_s=20) == (0, b"1000 1000\n")
+            return dict(line.split(":\t", 1) for line in said.decode().splitlines() if ":\t" in line)
+
+        plain = await status()
+        assert plain["NoNewPrivs"] == "1"
+        had = int(plain["CapBnd"], 16)
+        assert had & _CHOWN and had & _SETUID and had & _NET_BIND_SERVICE  # noqa: PT018 (what is kept)
+        assert not had & (_MKNOD | _NET_RAW)
+
+        asked = await status(security_opt=("no-new-privileges=false",), cap_add=("NET_RAW",))
+        assert asked["NoNewPrivs"] == "0"
+        assert int(asked["CapBnd"], 16) & (_MKNOD | _NET_RAW) == _NET_RAW
 
     play(test)

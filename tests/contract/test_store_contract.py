@@ -318,3 +318,43 @@ def test_a_cancelled_commit_leaves_the_others_alone(play: Callable[[Scenario], N
         assert await store.commit(puts("after"))
 
     play(scenario)
+
+
+def test_revisions_go_on_from_where_a_commit_says(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        for key in ("a", "b"):
+            await store.commit(puts(key))
+        following = asyncio.create_task(take(store, 4))
+        jump = Commit(writes=[Put(key="c", value=b"", why="put c")], actor="test", at=0.0, at_least=500)
+        assert await store.commit(jump) == 500
+        assert await store.commit(jump) == 501  # that is above it already
+        assert [changes[0].revision for changes in await following] == [1, 2, 500, 501]
+        assert [changes[0].revision for changes in await take(store, 2, after=2)] == [500, 501]
+        assert [change.revision for change in await store.history(after=1)] == [2, 500, 501]
+        for within in (3, 400):
+            with pytest.raises(Compacted, match="begin with a snapshot"):
+                await anext(store.watch(after=within))
+            with pytest.raises(Compacted, match="begin with a snapshot"):
+                await store.history(after=within)
+        assert await store.history(after=700) == ()
+        assert (await store.snapshot()).revision == 501
+
+    play(scenario)
+
+
+def test_history_is_dropped_across_a_jump(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await store.commit(puts("a", at=1.0))
+        await store.commit(Commit(writes=[Put(key="b", value=b"")], actor="test", at=2.0, at_least=500))
+        await store.commit(puts("c", at=2.0 + 2 * KEEP_S))
+
+        while True:  # SQLite does it after the commit
+            if [change.revision for change in await store.history()] == [501]:
+                break
+            await asyncio.sleep(0.01)
+        for gone in (1, 400, 499):
+            with pytest.raises(Compacted):
+                await anext(store.watch(after=gone))
+        assert [changes[0].revision for changes in await take(store, 1, after=500)] == [501]
+
+    play(scenario)

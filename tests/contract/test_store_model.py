@@ -39,7 +39,7 @@ class Machine(RuleBasedStateMachine):
 
     def run(self, what: Coroutine[Any, Any, T]) -> T:
         async def bounded() -> T:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 return await what
 
         return self.runner.run(bounded())

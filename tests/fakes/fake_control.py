@@ -6,178 +6,40 @@ What is wanted of it comes true one step each time somebody looks (GetApp, ListR
 import asyncio
 import contextlib
 import difflib
+import hashlib
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
 import grpc
+from fake_cluster import FakeCluster, wanted_replicas
+from fake_rollouts import T0, RefusedError
 from google.protobuf.message import Message
 from rookery.channel import listen, server
-from rookery.client.values import LogEntry, LogLine
+from rookery.client.values import LogLine, RolloutAction
 from rookery.model import (
-    App,
-    AppSpec,
-    AppStatus,
+    Autoscale,
+    AutoscaleStatus,
     Availability,
     ChangeKind,
     Cluster,
-    Event,
-    FieldChange,
-    Node,
     NodeDetail,
     NodeId,
-    NodeInfo,
     NodeVerdict,
     PlannedReplica,
-    Proxy,
-    Replica,
-    ReplicaDetail,
-    ReplicaId,
-    ReplicaState,
-    Resources,
-    Revision,
-    Rollout,
-    RolloutState,
-    RouteTable,
-    RuntimeKind,
+    ScaleByHand,
     Score,
     Service,
-    ServiceChange,
     ServiceDetail,
-    ServiceSpec,
-    ServiceStatus,
 )
 from rookery.v1 import control_pb2 as pb
 from rookery.v1 import dispatch_pb2
 from rookery.v1.control_pb2_grpc import ControlServiceServicer, add_ControlServiceServicer_to_server
 from rookery.wire import decode, encode
 
-T0 = 1_700_000_000.0
 
-
-def wanted_replicas(spec: ServiceSpec) -> int:
-    return getattr(spec.mode, "replicas", 1)
-
-
-class FakeControl(ControlServiceServicer):
-    def __init__(self) -> None:
-        self.address = ""
-        self.revision = 1
-        self.stalled = False
-        self.fails: dict[str, str] = {}  # services whose replicas fail, and why
-        self.dies_after_looks: dict[str, int] = {}  # services whose first replica fails after it was ready, and when
-        self.earlier: dict[str, tuple[Revision, ...]] = {}  # of services, the revisions before the one in force
-        self.rollback_fails = ""  # why a roll-back ends paused
-        self.refuses: dict[str, tuple[grpc.StatusCode, str]] = {}  # by method
-        self.seen: list[tuple[str, Any]] = []
-        self.apps: dict[str, App] = {}
-        self.specs: dict[str, ServiceSpec] = {}
-        self.services: dict[str, Service] = {}
-        self.replicas: dict[str, Replica] = {}
-        self.nodes: dict[str, NodeDetail] = {}
-        self.events: list[Event] = []
-        self.proxies: tuple[Proxy, ...] = ()
-        self.routes = RouteTable()
-        self.log: list[LogEntry] = []
-        self.log_errors: dict[str, str] = {}
-        self.changed = asyncio.Event()
-
-    # ---- laying it out
-
-    def add_node(self, name: str, **given: Any) -> NodeDetail:
-        info = NodeInfo(
-            hostname=name, address="127.0.0.1", runtimes=(RuntimeKind.DOCKER,), capacity=Resources(cpus=2.0, memory_bytes=2 << 30)
-        )
-        detail = NodeDetail(node=Node(id=NodeId(f"{name}-0000-id"), info=info, joined_at=T0, **given), last_seen_at=T0)
-        self.nodes[name] = detail
-        return detail
-
-    def add_app(self, spec: AppSpec, *, ready: bool = True) -> None:
-        self.apps[spec.name] = App(name=spec.name, services=tuple(s.name for s in spec.services), created_at=T0, changed_at=T0)
-        for service in spec.services:
-            key = f"{spec.name}/{service.name}"
-            self.specs[key] = service
-            self.services[key] = Service(app=spec.name, name=service.name, revision=1, replicas=wanted_replicas(service))
-            while ready and self._step(key):
-                pass
-
-    def add_event(self, kind: str, subject: str, why: str, *, actor: str = "manager") -> None:
-        self.revision += 1
-        self.events.append(Event(revision=self.revision, at=T0 + self.revision, actor=actor, kind=kind, subject=subject, why=why))
-
-    def requests(self, method: str) -> list[Any]:
-        return [request for name, request in self.seen if name == method]
-
-    # ---- how it gets on
-
-    def _step(self, key: str) -> bool:
-        """Makes one replica more or fewer; False when all is as wanted."""
-        service, spec = self.services[key], self.specs[key]
-        now = sorted((r for r in self.replicas.values() if r.key == key and not r.ended), key=lambda r: r.slot)
-        wanted = 0 if service.removing or self.apps[service.app].removing else service.replicas
-        if len(now) > wanted:
-            del self.replicas[now[-1].id]
-        elif len(now) < wanted:
-            slot = len(now) + 1
-            name = sorted(self.nodes)[(slot - 1) % len(self.nodes)] if self.nodes else ""
-            replica_id = ReplicaId(f"{service.name}{slot:03}{self.revision:05}abcdef")
-            failing = self.fails.get(service.name)
-            replica = Replica(
-                id=replica_id, app=service.app, service=service.name, slot=slot, revision=service.revision,
-                node_id=self.nodes[name].node.id if name else NodeId(""), node_name=name,
-                state=ReplicaState.FAILED if failing else ReplicaState.RUNNING, ready=not failing,
-                why=failing or "its process runs",
-                created_at=T0, changed_at=T0, exit_code=1 if failing else None,
-            )  # fmt: skip
-            if failing and any(r.key == key and r.state is ReplicaState.FAILED for r in self.replicas.values()):
-                return False
-            self.replicas[replica_id] = replica
-        else:
-            return False
-        assert spec.name == service.name
-        self.revision += 1
-        return True
-
-    def _advance(self, app: str) -> None:
-        if self.stalled:
-            return
-        moved = [self._step(key) for key, service in self.services.items() if service.app == app]
-        if app in self.apps and self.apps[app].removing and not any(moved):
-            del self.apps[app]
-            for key in [key for key, service in self.services.items() if service.app == app]:
-                del self.services[key]
-        if any(moved):
-            self.changed.set()
-
-    def _die(self) -> None:
-        for replica in [r for r in self.replicas.values() if r.ready and r.slot == 1 and r.service in self.dies_after_looks]:
-            self.dies_after_looks[replica.service] -= 1
-            if self.dies_after_looks[replica.service] == 0:
-                why = "exited with status 1"
-                self.replicas[replica.id] = replace(replica, state=ReplicaState.FAILED, ready=False, why=why)
-                self.fails[replica.service] = why  # nothing replaces it
-                self.revision += 1
-
-    def _status(self, key: str) -> ServiceStatus:
-        service, spec = self.services[key], self.specs[key]
-        mine = [r for r in self.replicas.values() if r.key == key and not r.ended]
-        ready = sum(r.ready for r in mine)
-        done = ready == len(mine) == service.replicas
-        return ServiceStatus(
-            service=service, image=spec.container.image, wanted=service.replicas, running=len(mine), ready=ready, updated=ready,
-            converged=done, why="" if done else "pulling the image", ports=spec.ports, routes=spec.routes,
-        )  # fmt: skip
-
-    def _app_status(self, app: str) -> AppStatus:
-        statuses = tuple(self._status(key) for key, service in self.services.items() if service.app == app)
-        return AppStatus(app=self.apps[app], services=statuses, converged=all(s.converged for s in statuses))
-
-    def _detail(self, replica: Replica) -> ReplicaDetail:
-        return ReplicaDetail(replica=replica, image=self.specs[replica.key].container.image, node_name=replica.node_name)
-
-    # ---- answering
-
+class FakeControl(FakeCluster, ControlServiceServicer):
     async def _refuse(self, context: Any, method: str, request: Message) -> None:
         self.seen.append((method, request))
         if method in self.refuses:
@@ -210,43 +72,50 @@ class FakeControl(ControlServiceServicer):
 
     async def Apply(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "Apply", request)
-        spec = decode(AppSpec, request.app)
+        spec = self._decoded(request.app)
+        at = self.app_revision(spec.name)
+        if request.HasField("if_revision") and request.if_revision != at:
+            who = f" (since T, by {self.app_revisions[spec.name][0].actor})" if at else ""
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, f"{spec.name} is at revision {at} by now{who}, not {request.if_revision}"
+            )
         changes = self._changes(spec)
-        old = {key: service for key, service in self.services.items() if service.app == spec.name}
-        self.add_app(spec, ready=False)
-        for key, service in old.items():
-            if key in self.services and self.services[key] is not service:
-                self.services[key] = replace(self.services[key], revision=service.revision)
-        return pb.ApplyResponse(app=spec.name, changes=[encode(c) for c in changes], revision=self.revision)
+        for change, wanted in zip(changes, spec.services, strict=True):
+            key, service = f"{spec.name}/{wanted.name}", self.services.get(f"{spec.name}/{wanted.name}")
+            if service is None:
+                service = Service(app=spec.name, name=wanted.name, revision=1)
+            elif change.kind is ChangeKind.UPDATE:
+                self.earlier[key] = (*self.earlier.get(key, ()), self._newest(key))
+                service = self.rollouts.begin(service, change.revision, request.actor)
+            if change.kind is not ChangeKind.KEEP:
+                self.specs[key] = wanted
+            self.services[key] = replace(service, replicas=wanted_replicas(wanted))
+        if any(change.kind is not ChangeKind.KEEP for change in changes):
+            self._record(spec.name, request.actor, "deployed")
+        return pb.ApplyResponse(
+            app=spec.name,
+            changes=[encode(c) for c in changes],
+            revision=self.revision,
+            app_revision=self.app_revision(spec.name),
+        )
 
     async def Plan(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "Plan", request)
-        spec = decode(AppSpec, request.app)
+        spec = self._decoded(request.app)
         placements = [
             PlannedReplica(service=s.name, slot=slot, node_id=NodeId("n1-0000-id"), node_name="n1", why="fewest replicas")
             for s in spec.services
             if f"{spec.name}/{s.name}" not in self.services
             for slot in range(1, wanted_replicas(s) + 1)
         ]
+        changes = self._changes(spec)
         return pb.PlanResponse(
-            app=spec.name, changes=[encode(c) for c in self._changes(spec)], placements=[encode(p) for p in placements]
+            app=spec.name,
+            changes=[encode(c) for c in changes],
+            placements=[encode(p) for p in placements],
+            services=[encode(self._service_plan(c, s)) for c, s in zip(changes, spec.services, strict=True)],
+            app_revision=self.app_revision(spec.name),
         )
-
-    def _changes(self, spec: AppSpec) -> list[ServiceChange]:
-        made = []
-        for service in spec.services:
-            known = self.specs.get(f"{spec.name}/{service.name}")
-            if known is None:
-                kind, fields = ChangeKind.CREATE, ()
-            elif known == service:
-                kind, fields = ChangeKind.KEEP, ()
-            else:
-                kind = ChangeKind.UPDATE
-                fields = (FieldChange(path="container.image", before=known.container.image, after=service.container.image),)
-            made.append(
-                ServiceChange(service=service.name, kind=kind, revision=1, replicas=wanted_replicas(service), fields=fields)
-            )
-        return made
 
     async def RemoveApp(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "RemoveApp", request)
@@ -273,14 +142,16 @@ class FakeControl(ControlServiceServicer):
     async def GetService(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "GetService", request)
         key = await self._need_service(context, request.app, request.service)
-        earlier = self.earlier.get(key, ())
-        number = len(earlier) + 1
-        newest = Revision(
-            app=request.app, service=request.service, number=number, spec=self.specs[key], created_at=T0, actor="ann@box"
-        )
         mine = tuple(r for r in self.replicas.values() if r.key == key)
-        revisions = (newest, *reversed(earlier))
-        return encode(ServiceDetail(status=self._status(key), spec=self.specs[key], revisions=revisions, replicas=mine))
+        return encode(
+            ServiceDetail(
+                status=self._status(key),
+                spec=self.spec_in_force(key),
+                revisions=(self._newest(key), *reversed(self.earlier.get(key, ()))),
+                replicas=mine,
+                rollouts=self.rollouts.past.get(key, ()),
+            )
+        )
 
     async def Scale(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "Scale", request)
@@ -291,16 +162,92 @@ class FakeControl(ControlServiceServicer):
 
     async def Rollback(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "Rollback", request)
+        if not request.service:
+            return await self._rollback_app(request, context)
         key = await self._need_service(context, request.app, request.service)
         before = self.services[key].revision
         after = request.to or max(before - 1, 1)
-        if after != before:
-            state = RolloutState.PAUSED if self.rollback_fails else RolloutState.DONE
-            rollout = Rollout(
-                before=before, after=after, state=state, started_at=T0, changed_at=T0 + 7.5, why=self.rollback_fails
-            )
-            self.services[key] = replace(self.services[key], revision=after, rollout=rollout)
-        return pb.RollbackResponse(before=before, after=after, revision=self.revision)
+        returns = self._return({key: after}, request.actor)
+        return pb.RollbackResponse(before=before, after=after, revision=self.revision, services=returns)
+
+    async def _rollback_app(self, request: Any, context: Any) -> Message:
+        await self._need_app(context, request.app)
+        before = self.app_revision(request.app)
+        after = request.to or max(before - 1, 1)
+        wanted = next((r for r in self.app_revisions[request.app] if r.number == after), None)
+        if wanted is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.app} has no revision {after}")
+            raise AssertionError
+        left = [s.name for s in self.services.values() if s.app == request.app and s.name not in wanted.services]
+        gone = [name for name in wanted.services if f"{request.app}/{name}" not in self.services]
+        there = {name: number for name, number in wanted.services.items() if name not in gone}
+        returns = self._return({f"{request.app}/{name}": number for name, number in there.items()}, request.actor)
+        return pb.RollbackResponse(before=before, after=after, revision=self.revision, services=returns, left=left, gone=gone)
+
+    async def Restart(self, request: Any, context: Any) -> Message:
+        await self._refuse(context, "Restart", request)
+        await self._need_app(context, request.app)
+        if request.service:
+            keys = [await self._need_service(context, request.app, request.service)]
+        else:
+            keys = [key for key, service in self.services.items() if service.app == request.app]
+        self.revision += 1
+        for key in keys:
+            service = self.services[key]
+            begun = self.rollouts.begin(service, service.revision, request.actor)
+            self.services[key] = replace(begun, restarted_at=T0 + self.revision)
+        return pb.RestartResponse(services=[self.services[key].name for key in keys], revision=self.revision)
+
+    async def UpdateRollout(self, request: Any, context: Any) -> Message:
+        await self._refuse(context, "UpdateRollout", request)
+        key = await self._need_service(context, request.app, request.service)
+        action = pb.RolloutAction.Name(request.action).removeprefix("ROLLOUT_ACTION_")
+        try:
+            self.services[key] = self.rollouts.update(self.services[key], RolloutAction[action], request.actor)
+        except RefusedError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        self.revision += 1
+        return self._rollout_status(key)
+
+    async def GetRollout(self, request: Any, context: Any) -> Message:
+        await self._refuse(context, "GetRollout", request)
+        return self._rollout_status(await self._need_service(context, request.app, request.service))
+
+    def _rollout_status(self, key: str) -> Any:
+        return encode(self.rollouts.status(self.services[key], self.spec_in_force(key), self._status(key)))
+
+    async def GetAutoscale(self, request: Any, context: Any) -> Message:
+        await self._refuse(context, "GetAutoscale", request)
+        return self._autoscale_status(await self._need_service(context, request.app, request.service))
+
+    async def SetAutoscale(self, request: Any, context: Any) -> Message:
+        await self._refuse(context, "SetAutoscale", request)
+        key = await self._need_service(context, request.app, request.service)
+        policy = decode(Autoscale, request.policy) if request.HasField("policy") else None
+        self.services[key] = replace(self.services[key], by_hand=ScaleByHand(policy=policy))
+        return self._autoscale_status(key)
+
+    def _autoscale_status(self, key: str) -> Any:
+        service = self.services[key]
+        policy = service.autoscale(self.spec_in_force(key))
+        status = AutoscaleStatus(
+            app=service.app,
+            service=service.name,
+            policy=policy,
+            by_hand=service.by_hand is not None,
+            minimum=policy.minimum if policy else 0,
+            maximum=policy.maximum if policy else 0,
+            replicas=service.replicas,
+            ready=service.replicas,
+            latest=self.decisions[0] if policy and self.decisions else None,
+            decisions=tuple(self.decisions[1:]),
+        )
+        return encode(status)
+
+    async def ListAppRevisions(self, request: Any, context: Any) -> Message:
+        await self._refuse(context, "ListAppRevisions", request)
+        await self._need_app(context, request.app)
+        return pb.ListAppRevisionsResponse(revisions=[encode(revision) for revision in self.app_revisions[request.app]])
 
     async def ListReplicas(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "ListReplicas", request)
@@ -367,6 +314,13 @@ class FakeControl(ControlServiceServicer):
         await self._refuse(context, "ListRoutes", request)
         return encode(self.routes)
 
+    async def GetTraffic(self, request: Any, context: Any) -> Message:
+        await self._refuse(context, "GetTraffic", request)
+        if request.app:
+            await self._need_app(context, request.app)
+        report = self.traffic.pop(0) if len(self.traffic) > 1 else self.traffic[0]
+        return encode(replace(report, services=tuple(s for s in report.services if request.app in ("", s.app))))
+
     async def Explain(self, request: Any, context: Any) -> Message:
         await self._refuse(context, "Explain", request)
         await self._need_service(context, request.app, request.service)
@@ -400,6 +354,13 @@ class FakeControl(ControlServiceServicer):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.02):  # events are added from the test's thread
                     await self.changed.wait()
+
+    async def Backup(self, request: Any, context: Any) -> AsyncIterator[Message]:
+        await self._refuse(context, "Backup", request)
+        yield pb.BackupChunk(size_bytes=len(self.store))
+        for at in range(0, len(self.store), 1000):
+            yield pb.BackupChunk(data=self.store[at : at + 1000])
+        yield pb.BackupChunk(sha256=self.store_digest or hashlib.sha256(self.store).hexdigest())
 
     async def Logs(self, request: Any, context: Any) -> AsyncIterator[Message]:
         await self._refuse(context, "Logs", request)

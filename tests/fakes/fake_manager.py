@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import grpc.aio
+from ports import free_port
 from rookery.channel import listen, server
 from rookery.model import Assignment, ReplicaStatus
 from rookery.v1 import dispatch_pb2, dispatch_pb2_grpc
@@ -32,7 +33,7 @@ class FakeManager(dispatch_pb2_grpc.DispatchServiceServicer):
     async def start(self, port: int = 0) -> str:
         self._server = server()
         dispatch_pb2_grpc.add_DispatchServiceServicer_to_server(self, self._server)
-        self.port = listen(self._server, f"127.0.0.1:{port}")
+        self.port = listen(self._server, f"127.0.0.1:{port or free_port()}")
         await self._server.start()
         return f"127.0.0.1:{self.port}"
 
@@ -51,7 +52,7 @@ class FakeManager(dispatch_pb2_grpc.DispatchServiceServicer):
         for stream in self._streams:
             stream.put_nowait(None)
 
-    async def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+    async def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
         """What `condition` returns, once that is something."""
         async with asyncio.timeout(timeout_s):
             while not (found := condition()):

@@ -29,6 +29,7 @@ def _arguments() -> argparse.Namespace:
     for name in ("listen", "manager", "name", "address", "runtime", "on-stop", "bind", "workers"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--insecure", action="store_true", required=True)
     return parser.parse_args()
 
 

@@ -1,15 +1,39 @@
 """A RoutingService on loopback that a test scripts: it sends tables and deltas, and records what proxies say."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from ports import free_port
 from rookery.channel import listen, server
 from rookery.model import EndpointStats, Route, RouteTable
 from rookery.v1.routing_pb2 import ProxyMessage, RouteDelta, RoutingMessage, RoutingWelcome
 from rookery.v1.routing_pb2_grpc import RoutingServiceServicer, add_RoutingServiceServicer_to_server
 from rookery.wire import decode, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known after a report, of which later ones tell the changes."""
+
+    version: int = 0
+    by_endpoint: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    by_route: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def endpoints(self) -> list[Any]:
+        return list(self.by_endpoint.values())
+
+    @property
+    def routes(self) -> list[Any]:
+        return list(self.by_route.values())
+
+    def then(self, report: Any) -> "Report":
+        endpoints = {(stats.replica_id, stats.route_id): stats for stats in report.endpoints}
+        routes = {stats.route_id: stats for stats in report.routes}
+        return Report(report.version, {**self.by_endpoint, **endpoints}, {**self.by_route, **routes})
 
 
 class FakeRouting(RoutingServiceServicer):
@@ -18,11 +42,11 @@ class FakeRouting(RoutingServiceServicer):
     def __init__(self, *, port: int = 0, report_s: float = 0.05) -> None:
         self.table = RouteTable()
         self.report_s = report_s
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"127.0.0.1:{port or free_port()}"
         self.hellos: list[Any] = []
         self.acknowledged = -1
         self.listener_errors: list[tuple[int, str]] = []
-        self.reports: list[Any] = []
+        self.reports: list[Report] = []
         self._streams: list[asyncio.Queue[RoutingMessage | None]] = []
         self._heard = asyncio.Condition()
         self._server: grpc.aio.Server | None = None
@@ -84,6 +108,10 @@ class FakeRouting(RoutingServiceServicer):
             return None
         return next((decode(EndpointStats, e) for e in self.reports[-1].endpoints if e.replica_id == replica_id), None)
 
+    def held(self) -> int:
+        """How many requests wait for an endpoint, as the latest report says."""
+        return sum(route.held for route in self.reports[-1].routes) if self.reports else -1
+
     async def Follow(self, request_iterator: AsyncIterator[ProxyMessage], context: Any) -> AsyncIterator[RoutingMessage]:  # type: ignore[override]  # noqa: ARG002
         queue: asyncio.Queue[RoutingMessage | None] = asyncio.Queue(maxsize=1000)
         hello = await anext(request_iterator)
@@ -114,5 +142,6 @@ class FakeRouting(RoutingServiceServicer):
                     self.acknowledged = message.acknowledge.version
                     self.listener_errors = [(e.port, e.why) for e in message.acknowledge.listener_errors]
                 case "report":
-                    self.reports.append(message.report)
+                    before = self.reports[-1] if self.reports and message.report.changes else Report()
+                    self.reports.append(before.then(message.report))
             self._heard.notify_all()

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
-from rookery.model import Assignment, ReplicaId, ReplicaStats, RuntimeKind
+from rookery.model import Assignment, Endpoint, ReplicaId, ReplicaStats, RuntimeKind
 from rookery_agent.runtime.protocol import EngineAway, Instance, InstanceState, LogLine, RuntimeEvent, RuntimeFailure
 
 
@@ -19,6 +20,7 @@ class FakeRuntime:
         self.broken: dict[str, RuntimeFailure] = {}
         self.held: dict[str, asyncio.Event] = {}
         self.away = ""
+        self.endpoints: dict[ReplicaId, tuple[Endpoint, ...]] = {}
         self._starts = 0
         self._events: asyncio.Queue[RuntimeEvent | None] = asyncio.Queue(1000)
 
@@ -44,6 +46,9 @@ class FakeRuntime:
         self._here()
         return "fake"
 
+    async def data_root(self) -> Path | None:
+        return None
+
     async def list(self) -> tuple[Instance, ...]:
         self._here()
         return tuple(self.instances.values())
@@ -62,7 +67,11 @@ class FakeRuntime:
         known = self.instances.get(key)
         identity = known.id if known else f"c-{key}"
         self.instances[key] = Instance(
-            replica_id=key, id=identity, state=InstanceState.RUNNING, started_at=1_000_000.0 + self._starts
+            replica_id=key,
+            id=identity,
+            state=InstanceState.RUNNING,
+            started_at=1_000_000.0 + self._starts,
+            endpoints=self.endpoints.get(key, ()),
         )
         return self.instances[key]
 

@@ -5,14 +5,12 @@ What was acknowledged is there afterwards, replicas that nobody touched keep the
 
 import asyncio
 import random
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 from fake_agent import FakeAgent
 from fake_proxy import FakeProxy
+from manager_process import process
 from rookery import channel
 from rookery.model import AppSpec, ContainerSpec, Port, ReplicaId, Replicated, ServiceSpec, UpdateConfig
 from rookery.v1 import control_pb2, control_pb2_grpc, dispatch_pb2
@@ -34,40 +32,6 @@ class WatchfulAgent(FakeAgent):
         super()._take(message)
         if message.WhichOneof("kind") in ("assignments", "delta"):
             self.missed |= self.kept - self.assignments.keys()
-
-
-class Process:
-    """The manager's process, on the port that it took first."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.address = ""
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        file = self.data / "address"
-        file.unlink(missing_ok=True)
-        listen = self.address or "127.0.0.1:0"
-        command = ["-m", "rookery_manager.main", "--listen", listen, "--data", str(self.data), "--log-level", "warning"]
-        self.process = await asyncio.create_subprocess_exec(sys.executable, *command)
-        await until(lambda: file.exists() and file.read_text().endswith("\n"))
-        self.address = file.read_text().strip()
-
-    async def kill(self) -> None:
-        assert self.process is not None
-        assert self.process.returncode is None, "the manager ended by itself"
-        self.process.kill()
-        await self.process.wait()
-
-
-@asynccontextmanager
-async def process(data: Path) -> AsyncIterator[Process]:
-    made = Process(data)
-    await made.start()
-    try:
-        yield made
-    finally:
-        await made.kill()
 
 
 def service(name: str, image: str, replicas: int) -> ServiceSpec:
@@ -98,11 +62,40 @@ class Client:
             self.asked += 1
             request = control_pb2.ApplyRequest(app=encode(self.spec(self.asked)), actor="test")
             try:
-                await control.Apply(request, timeout=5)
+                await control.Apply(request, timeout=30)
                 self.acknowledged = self.asked
             except grpc.aio.AioRpcError as error:
                 assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error  # noqa: PT017
             await asyncio.sleep(self._random.random() * 0.05)
+
+
+class Scaler:
+    """Scales its own app up and down; `acknowledged` is the latest of its wishes that the manager said yes to."""
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+        self.asked = 0
+
+    def replicas(self, number: int) -> int:
+        return 1 + number % 3
+
+    async def run(self, control: "control_pb2_grpc.ControlServiceAsyncStub") -> None:
+        while True:
+            self.asked += 1
+            request = control_pb2.ScaleRequest(app="scaled", service="s", replicas=self.replicas(self.asked), actor="test")
+            try:
+                await control.Scale(request, timeout=30)
+                self.acknowledged = self.asked
+            except grpc.aio.AioRpcError as error:
+                assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error  # noqa: PT017
+            await asyncio.sleep(0.03)
+
+    async def is_kept(self, control: "control_pb2_grpc.ControlServiceAsyncStub") -> bool:
+        """The latest wish that was acknowledged holds, or one that came after it."""
+        request = control_pb2.GetServiceRequest(app="scaled", service="s")
+        found = await control.GetService(request, timeout=PATIENCE_S, wait_for_ready=True)
+        wishes = range(self.acknowledged, self.asked + 1)
+        return found.status.service.replicas in {self.replicas(number) for number in wishes}
 
 
 async def image_of(control: "control_pb2_grpc.ControlServiceAsyncStub", app: str) -> int:
@@ -127,12 +120,16 @@ def test_a_manager_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: P
             control = control_pb2_grpc.ControlServiceStub(connection)
             app = AppSpec(name="kept", services=(service("web", "kept:1", KEEP),))
             await control.Apply(control_pb2.ApplyRequest(app=encode(app), actor="test"))
+            scaled = AppSpec(name="scaled", services=(service("s", "s:1", 1),))
+            await control.Apply(control_pb2.ApplyRequest(app=encode(scaled), actor="test"))
             await until(lambda: converged(control, "kept"))
+            await until(lambda: converged(control, "scaled"))
             for agent in (a, b):
-                agent.kept = frozenset(agent.assignments)
+                agent.kept = frozenset(key for key, a in agent.assignments.items() if a.app == "kept")
+            scaler = Scaler()
             clients = [Client(f"app{i}", i) for i in range(3)]
             for _ in range(ROUNDS):
-                working = [asyncio.create_task(client.run(control)) for client in clients]
+                working = [asyncio.create_task(client.run(control)) for client in (*clients, scaler)]
                 await asyncio.sleep(chance.random())
                 for task in working:
                     assert not task.done() or task.exception() is None
@@ -142,11 +139,14 @@ def test_a_manager_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: P
                 results = await asyncio.gather(*working, return_exceptions=True)
                 assert all(isinstance(result, asyncio.CancelledError) for result in results), results
                 await running.start()
+                assert await scaler.is_kept(control)
                 for client in clients:
                     if client.acknowledged:
                         assert client.acknowledged <= await image_of(control, client.app) <= client.asked
             for client in clients:
                 await until(lambda client=client: converged(control, client.app))
+            await until(lambda: converged(control, "scaled"))
+            assert scaler.acknowledged >= ROUNDS
             assert await converged(control, "kept")
             assert len(a.kept | b.kept) == KEEP
             assert not a.missed | b.missed, "an assignment of an untouched replica disappeared"

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 from fake_agent import FakeAgent
 from fake_proxy import FakeProxy
-from rookery.model import Availability, ContainerSpec, Desired, FailureAction, Port, Replicated, ServiceSpec, UpdateConfig
+from rookery.model import (
+    Availability,
+    ContainerSpec,
+    Desired,
+    FailureAction,
+    NodeCondition,
+    OnDisconnect,
+    Port,
+    Replicated,
+    ServiceSpec,
+    UpdateConfig,
+)
 from rookery.v1 import control_pb2, types_pb2
 from rookery.wire import message_class
 from whole_manager import PATIENCE_S, Manager, manager, until
@@ -55,6 +66,40 @@ def test_a_silent_node_is_down_after_its_lease_and_its_replicas_run_elsewhere(tm
             assert len(b.running()) == 4
 
     asyncio.run(scene())
+
+
+def test_what_must_not_run_twice_serves_again_when_its_node_is_heard_again(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with manager(tmp_path) as m, FakeAgent(m.address, "n1") as a:
+            once = dataclasses.replace(web(replicas=1), on_disconnect=OnDisconnect.STOP, on_disconnect_after_s=60.0)
+            await m.deploy(once)
+            await until(lambda: m.converged("web"))
+            a.paused = True
+            await until(lambda: _is_ready(m, 0))
+            a.paused = False  # on the same stream: it has nothing new to tell of the replica
+            await until(lambda: _is_ready(m, 1))
+
+    asyncio.run(scene())
+
+
+async def _is_ready(m: Manager, number: int) -> bool:
+    return (await m.status("web")).ready == number
+
+
+def test_a_condition_that_passed_while_no_one_listened_is_gone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with manager(tmp_path) as m:
+            async with FakeAgent(m.address, "n1") as a:
+                a.conditions = (NodeCondition(name="engine-away", why="Cannot connect to the Docker daemon"),)
+                await until(lambda: _has_condition(m, True))
+            async with FakeAgent(m.address, "n1"):
+                await until(lambda: _has_condition(m, False))
+
+    asyncio.run(scene())
+
+
+async def _has_condition(m: Manager, wanted: bool) -> bool:
+    return bool((await m.node("n1")).node.conditions) == wanted
 
 
 def test_a_broken_connection_alone_is_not_death(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Random days of services of every mode, under the real planners, views, scheduler and actor, in virtual time.
 
 Agents crash, give up, complete and go away; nodes flap, leave, are removed and relabelled; the service is scaled, rolled back by
-hand, removed and deployed again; the manager dies between any two commits and begins anew from the store. Safety: only legal
-moves, never more than a few replicas in one place, records that do not pile up. Liveness: after a last deploy all is as wanted.
+hand, restarted, paused, resumed, aborted, removed and deployed again, in every strategy; the manager dies between any two commits
+and begins anew from the store. Safety: only legal moves, never more than a few replicas in one place, records that do not pile
+up. Liveness: after a last deploy all is as wanted.
 """
 
 import asyncio
@@ -17,7 +18,10 @@ import pytest
 from rookery.model import (
     App,
     Availability,
+    BlueGreen,
+    Canary,
     ContainerSpec,
+    Desired,
     FailureAction,
     Global,
     GlobalJob,
@@ -36,10 +40,12 @@ from rookery.model import (
     Replicated,
     ReplicatedJob,
     Revision,
+    Rolling,
     RuntimeKind,
     Service,
     ServiceKey,
     ServiceSpec,
+    Strategy,
     UpdateConfig,
     UpdateOrder,
 )
@@ -48,9 +54,11 @@ from rookery_manager.actor import Actor
 from rookery_manager.leases import Leases
 from rookery_manager.loops import DirtyKeys
 from rookery_manager.planners.actions import Action, Assign, Refuse
+from rookery_manager.planners.begin import begin, revision_to_keep
+from rookery_manager.planners.interfere import NotNow, abort, pause, resume
 from rookery_manager.planners.nodes import NodeView, plan_gone, plan_goodbye, plan_hello, plan_node
 from rookery_manager.planners.observe import plan_status
-from rookery_manager.planners.rollback import plan_rollback
+from rookery_manager.planners.rollback import plan_restart, plan_rollback
 from rookery_manager.planners.service import KEEP_ENDED, KEEP_ENDED_ELSEWHERE, plan_service
 from rookery_manager.records import Record
 from rookery_manager.routing import RoutePlane
@@ -62,7 +70,16 @@ from rookery_manager.views import NodeViews, service_view
 KEY = ServiceKey("shop/web")
 MOST_IN_A_PLACE = 5  # one, its replacement, a failing one, and what still stops
 MODES: tuple[Mode, ...] = (Replicated(), Global(), ReplicatedJob(), GlobalJob())
-EVENTS = ("deploy", "deploy", "rollback", "scale", "remove", "cut", "heal", "drain", "activate", "leave", "join", "gone", "label")
+EVENTS = (
+    "deploy", "deploy", "rollback", "restart", "pause", "resume", "abort", "scale", "remove", "cut", "heal", "drain", "activate",
+    "leave", "join", "gone", "label",
+)  # fmt: skip
+INTERFERENCES = {"pause": pause, "resume": resume, "abort": abort}
+STRATEGIES: tuple[Strategy, ...] = (
+    Rolling(),
+    BlueGreen(keep_s=5.0),
+    Canary(steps=(20, 60, 100), interval_s=2.0, min_requests=0),
+)
 FORWARD = {
     ReplicaState.ASSIGNED: ReplicaState.PREPARING,
     ReplicaState.PREPARING: ReplicaState.STARTING,
@@ -176,7 +193,14 @@ class World:
         await self.act(actions)
 
     async def agent_step(self, replica: Replica) -> None:
-        if replica.ended or not replica.node_id or replica.node_id in self.silent or replica.node_id not in self.state.nodes:
+        waits = replica.state is ReplicaState.STARTING and replica.desired is Desired.PREPARE
+        if (
+            waits
+            or replica.ended
+            or not replica.node_id
+            or replica.node_id in self.silent
+            or replica.node_id not in self.state.nodes
+        ):
             return
         state, ready, exit_code = FORWARD.get(replica.state, replica.state), replica.state is ReplicaState.RUNNING, None
         if replica.state is ReplicaState.RUNNING:
@@ -212,9 +236,15 @@ class World:
             await self.write(replace(service, replicas=self.random.randrange(6)))
         elif what == "rollback" and service is not None and not service.removing:
             revisions = self.state.revisions[KEY]
-            returned = plan_rollback(service, revisions, self.random.choice(list(revisions)), now=self.now)
+            to = self.random.choice(list(revisions))
+            returned = plan_rollback(service, revisions, to, now=self.now, actor="ann")
             if returned is not None:
-                await self.write(returned)
+                await self.write(returned.service)
+        elif what == "restart" and service is not None and not service.removing:
+            await self.write(plan_restart(service, now=self.now, actor="ann").service)
+        elif what in INTERFERENCES and service is not None and not service.removing:
+            with suppress(NotNow):
+                await self.write(INTERFERENCES[what](service, now=self.now, actor="ann"))
         elif what == "remove" and service is not None:
             await self.write(replace(service, removing=True))
         elif what == "join" or node is None:
@@ -245,7 +275,11 @@ class World:
         constraints = ("node.labels.zone == a",) if self.random.random() < 0.3 else ()
         host_port = (Port(target=81, published=81, mode=PortMode.HOST),) if self.random.random() < 0.3 else ()
         order = UpdateOrder.STOP_FIRST if self.random.random() < 0.2 else UpdateOrder.START_FIRST
-        update = UpdateConfig(parallelism=self.random.randrange(3), order=order, failure_action=FailureAction.CONTINUE)
+        is_job = isinstance(self.mode, ReplicatedJob | GlobalJob)
+        strategy = Rolling() if is_job else self.random.choice(STRATEGIES)
+        # Where there is no room for two revisions side by side, one that is to go on whatever fails waits for ever.
+        action = FailureAction.CONTINUE if isinstance(strategy, Rolling) else FailureAction.ROLLBACK
+        update = UpdateConfig(parallelism=self.random.randrange(3), order=order, failure_action=action, progress_deadline_s=30.0)
         spec = ServiceSpec(
             name="web",
             container=ContainerSpec(image=f"web:{self.image}"),
@@ -254,9 +288,13 @@ class World:
             placement=Placement(constraints=constraints, max_replicas_per_node=self.random.choice([0, 0, 2])),
             update=replace(update, monitor_s=1.0),
             drain_timeout_s=3.0,
+            strategy=strategy,
         )
         wanted = before.replicas if before else self.random.randrange(6)
         service = Service(app="shop", name="web", revision=number, replicas=wanted)
+        if before is not None and not before.removing:
+            begun = begin(before, before=revision_to_keep(before), after=number, now=self.now, actor="ann")
+            service = replace(service, rollout=begun.rollout, restarted_at=before.restarted_at)
         await self.write(
             App(name="shop", services=("web",)), Revision(app="shop", service="web", number=number, spec=spec), service
         )

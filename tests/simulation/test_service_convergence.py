@@ -15,6 +15,7 @@ import pytest
 from rookery.model import (
     Availability,
     ContainerSpec,
+    Desired,
     Node,
     NodeId,
     NodeInfo,
@@ -113,7 +114,8 @@ class World:
         await self.act(actions)
 
     async def agent_step(self, replica: Replica) -> None:
-        if replica.ended or not replica.node_id or replica.node_id in self.silent:
+        waits = replica.state is ReplicaState.STARTING and replica.desired is Desired.PREPARE
+        if waits or replica.ended or not replica.node_id or replica.node_id in self.silent:
             return
         state = FORWARD.get(replica.state, replica.state)
         ready = replica.state is ReplicaState.RUNNING

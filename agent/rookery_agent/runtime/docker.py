@@ -1,33 +1,37 @@
 """Replicas as containers of a Docker engine.
 
 Invariant: only containers with this node's label are ever looked at or touched. A start costs three calls (create, start,
-inspect), plus one for files and one for each network after the first.
+inspect), plus one for each network after the first.
 """
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rookery.model import Assignment, ReplicaId, ReplicaStats, RuntimeKind
+from rookery.model import Assignment, FileMount, ReplicaId, ReplicaStats, RuntimeKind
 
+from rookery_agent.isolation.ruleset import Inside, Seat
 from rookery_agent.runtime import cgroup, docker_spec
 from rookery_agent.runtime.docker_engine import Conflict, Engine, Missing
 from rookery_agent.runtime.docker_exec import execute
 from rookery_agent.runtime.docker_provision import Images, Networks, check_volumes
 from rookery_agent.runtime.docker_stream import Stream
-from rookery_agent.runtime.files import archives
+from rookery_agent.runtime.files import ReplicaFiles
 from rookery_agent.runtime.loglines import Lines
 from rookery_agent.runtime.place import Place
-from rookery_agent.runtime.protocol import EngineAway, Instance, InstanceState, LogLine, RuntimeEvent, RuntimeFailure
+from rookery_agent.runtime.protocol import EngineAway, Guard, Instance, InstanceState, LogLine, RuntimeEvent, RuntimeFailure
 
-_EVENTS = ["die", "destroy", "health_status"]
+log = logging.getLogger("rookery.agent")
+
+_EVENTS = ["die", "destroy", "health_status", "pause", "unpause"]
 _POLL_S = 2.0
-_AMBIGUOUS_TRIES = 5
+_START_TRIES = 5
 _STATS_CALL_S = 10.0
 
 
@@ -36,15 +40,21 @@ class DockerRuntime:
 
     kind = RuntimeKind.DOCKER
 
-    def __init__(self, place: Place, url: str = "") -> None:
+    def __init__(
+        self, place: Place, files: ReplicaFiles, url: str = "", *, pull_stalled_s: float = 300.0, guard: Guard | None = None
+    ) -> None:
         self._place = place
+        self._files = files
+        self._guard = guard
         self._engine = Engine(url)
-        self._images = Images(self._engine)
+        self._images = Images(self._engine, stalled_s=pull_stalled_s)
         self._networks = Networks(self._engine, place)
         self._instances: dict[ReplicaId, Instance] = {}
         self._fresh = False  # whether `_instances` is kept up to date by events
         self._swept = False
         self._whole: set[str] = set()  # containers that this process made completely
+        self._renamed: set[str] = set()  # ours under another name
+        self._copies: set[str] = set()  # strangers' with our labels
         self._ending: dict[ReplicaId, asyncio.Event] = {}  # being stopped or removed by this agent
         self._details: dict[ReplicaId, _Details] = {}
         self._usage: dict[ReplicaId, tuple[float, cgroup.Usage]] = {}
@@ -54,10 +64,18 @@ class DockerRuntime:
         version = await self._engine.call(lambda client: client.version(), timeout_s=8, pool="check")
         return f"Docker {version.get('Version', '?')} (API {version.get('ApiVersion', '?')})"
 
+    async def data_root(self) -> Path | None:
+        if not self._engine.is_local:
+            return None
+        root = Path((await self._engine.call(lambda client: client.info(), timeout_s=20, pool="check"))["DockerRootDir"])
+        return root if await asyncio.to_thread(root.is_dir) else None
+
     async def list(self) -> tuple[Instance, ...]:
         filters = {"label": [f"{docker_spec.NODE}={self._place.node_id}"]}
         found = await self._engine.call(lambda client: client.containers(all=True, filters=filters), timeout_s=30)
-        listed: dict[ReplicaId, Any] = {ReplicaId(c["Labels"].get(docker_spec.REPLICA, "")): c for c in found}
+        listed: dict[ReplicaId, Any] = {
+            ReplicaId(c["Labels"].get(docker_spec.REPLICA, "")): c for c in found if not await self._is_copy(c)
+        }
         for replica_id in self._instances.keys() - listed.keys():
             del self._instances[replica_id]
         await asyncio.gather(
@@ -65,6 +83,7 @@ class DockerRuntime:
         )
         if not self._swept:
             await self._networks.sweep()
+            await asyncio.to_thread(self._files.sweep, listed.keys())
             self._swept = True
         return tuple(self._instances.values())
 
@@ -79,22 +98,29 @@ class DockerRuntime:
         await check_volumes(self._engine, assignment)
 
     async def start(self, assignment: Assignment) -> Instance:
-        for _ in range(_AMBIGUOUS_TRIES):
+        for _ in range(_START_TRIES):
             try:
                 return await self._start(assignment)
             except RuntimeFailure as error:
-                if "ambiguous" not in str(error):
+                if "marked for removal" in str(error):  # somebody removes the container; another one is made
+                    self._instances.pop(assignment.replica_id, None)
+                    await asyncio.sleep(0.2)
+                elif "ambiguous" in str(error):
+                    await asyncio.sleep(0.2)  # another agent made the same network at the same time; one of the two goes
+                    await self._networks.ensure(assignment)
+                else:
                     raise
-                await asyncio.sleep(0.2)  # another agent made the same network at the same time; one of the two goes
-                await self._networks.ensure(assignment)
         return await self._start(assignment)
 
     async def _start(self, assignment: Assignment) -> Instance:
+        files = await self._put_files(assignment)
         known = self._instances.get(assignment.replica_id)
         if known is not None and known.state is InstanceState.CREATED and known.id not in self._whole:
             await self._remove(known.id)  # an agent was killed while it made this: its files or networks may be missing
             known = None
-        container_id = known.id if known is not None else await self._create(assignment)
+        container_id = known.id if known is not None else await self._create(assignment, files)
+        if self._guard is not None:
+            await self._guard.cover(await self._networks.bridges())
         try:
             await self._engine.call(lambda client: client.start(container_id), timeout_s=120, pool="start")
         except Missing as error:
@@ -108,6 +134,8 @@ class DockerRuntime:
         made = await self._look(container_id)
         if made is None:
             raise RuntimeFailure(f"{assignment.name}: its container was removed while it was started")
+        if self._guard is not None:
+            self._guard.moved()
         return made
 
     async def stop(self, replica_id: ReplicaId, *, grace_s: float) -> Instance | None:
@@ -139,6 +167,7 @@ class DockerRuntime:
             self._details.pop(replica_id, None)
             self._usage.pop(replica_id, None)
             self._latest.pop(replica_id, None)
+        await asyncio.to_thread(self._files.drop, replica_id)
         await self._networks.release(replica_id)
 
     async def execute(self, replica_id: ReplicaId, args: tuple[str, ...], *, timeout_s: float) -> tuple[int, bytes]:
@@ -199,8 +228,37 @@ class DockerRuntime:
                     found.append(stats)
         return tuple(found)
 
+    async def inside(self) -> Inside:
+        """Where the running replicas are. Raises EngineAway."""
+        running = [r for r, instance in self._instances.items() if instance.state is InstanceState.RUNNING]
+        seats = tuple([self._details[r].seat for r in running if r in self._details])
+        return Inside(bridges=await self._networks.bridges(), seats=seats)
+
+    async def neighbours(self) -> tuple[Seat, ...]:
+        """Where the running replicas of other agents on this engine are. Raises EngineAway."""
+        found = await self._engine.call(lambda client: client.containers(filters={"label": [docker_spec.APP]}), timeout_s=30)
+        return tuple([docker_spec.seat(c) for c in found if c["Labels"].get(docker_spec.NODE) != self._place.node_id])
+
     async def close(self) -> None:
         self._engine.close()
+
+    async def _is_copy(self, container: Any) -> bool:
+        """Whether it is a stranger's, made of an image that somebody made of one of ours: such an image has our labels, too."""
+        container_id, replica_id = container["Id"], container["Labels"].get(docker_spec.REPLICA, "")
+        if any(name.endswith(f"-{replica_id[:8]}") for name in container.get("Names") or ()) or container_id in self._renamed:
+            return False
+        if container_id in self._copies:
+            return True
+        try:
+            image = await self._engine.call(lambda client: client.inspect_image(container["ImageID"]), timeout_s=20)
+        except Missing:
+            image = {}
+        if replica_id and ((image.get("Config") or {}).get("Labels") or {}).get(docker_spec.REPLICA) != replica_id:
+            self._renamed.add(container_id)
+            return False
+        self._copies.add(container_id)
+        log.warning("container %s has labels of this node but was not made by it; it is left alone", container_id[:12])
+        return True
 
     def _known(self, replica_id: ReplicaId, container_id: str, state: str) -> bool:
         known = self._instances.get(replica_id)
@@ -246,11 +304,20 @@ class DockerRuntime:
             del self._instances[replica_id]
         return True
 
-    async def _create(self, a: Assignment) -> str:
+    async def _put_files(self, a: Assignment) -> Mapping[FileMount, Path]:
+        """Secrets and configs lie in this machine's memory, and are mounted from there."""
+        if not a.spec.container.files:
+            return {}
+        if not self._engine.is_local:
+            raise RuntimeFailure(
+                f"{a.name} has secrets or configs, and {self._engine.where} is not on this machine: they would have to lie on "
+                "its disk; run the agent beside the engine"
+            )
+        return await asyncio.to_thread(self._files.put, a)
+
+    async def _create(self, a: Assignment, files: Mapping[FileMount, Path]) -> str:
         entrypoint = self._images.entrypoint(a.spec.container.image)
-        body = docker_spec.create_body(a, self._place, image_entrypoint=entrypoint)
-        folders = docker_spec.file_volume_dirs(a.spec.container)
-        packed = archives(a, (*folders, *docker_spec.own_volume_dirs(a.spec.container))) if a.spec.container.files else {}
+        body = docker_spec.create_body(a, self._place, image_entrypoint=entrypoint, files=files)
         name, platform = docker_spec.container_name(a), a.spec.container.platform or None
 
         def create(client: Any) -> str:
@@ -268,12 +335,15 @@ class DockerRuntime:
             raise RuntimeFailure(str(error)) from error
         except RuntimeFailure as error:
             self._forget_doubtful(str(error))
+            if files and f"bind source path does not exist: {self._files.root}" in str(error):
+                raise RuntimeFailure(
+                    f"{a.name}: the engine does not see {self._files.root.parent}, where its secrets and configs lie: an agent "
+                    "that runs in a container needs that directory of the host mounted at the same path"
+                ) from error
             raise
         try:
             for network in docker_spec.networks(a, self._place)[1:]:
                 await self._engine.call(partial(_join, container_id, network, docker_spec.endpoint_config(a, network)))
-            for folder, archive in packed.items():
-                await self._engine.call(partial(_put, container_id, folder, archive))
         except RuntimeFailure as error:
             if not isinstance(error, EngineAway):
                 await self._remove(container_id)
@@ -374,6 +444,7 @@ class _Details:
     """What is known of a container beyond its instance; `groups` are its CPU and memory control groups, if they can be seen."""
 
     stop_signal: str
+    seat: Seat
     groups: tuple[Path, Path] | None
 
 
@@ -381,6 +452,7 @@ def _details(inspected: Any) -> _Details:
     pid = inspected["State"].get("Pid") or 0
     return _Details(
         stop_signal=inspected["Config"].get("StopSignal") or "SIGTERM",
+        seat=docker_spec.seat(inspected),
         groups=cgroup.paths(pid, inspected["Id"]) if pid else None,
     )
 
@@ -401,8 +473,3 @@ def _join(container_id: str, network: str, config: Any, client: Any) -> None:
         ipv4_address=addresses.get("IPv4Address"),
         ipv6_address=addresses.get("IPv6Address"),
     )
-
-
-def _put(container_id: str, folder: str, archive: bytes, client: Any) -> None:
-    """Unpacks an archive in a container that need not run."""
-    client.put_archive(container_id, folder, archive)

@@ -7,6 +7,7 @@ its process can be seen from here.
 import contextlib
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,22 @@ _KEPT = 4096
 
 
 async def execute(engine: Engine, container_id: str, args: tuple[str, ...], *, timeout_s: float) -> tuple[int, bytes]:
-    """The exit status and the first 4 KiB of output. Raises TimeoutError."""
+    """The exit status and the first 4 KiB of output. Raises TimeoutError where the command takes too long."""
     made: list[str] = []
     opened: list[Stream] = []
+    over = threading.Event()
 
     def run(client: Any) -> tuple[int, bytes]:
         made.append(client.exec_create(container_id, list(args))["Id"])
         opened.append(Stream(client, f"/exec/{made[0]}/start", body={"Detach": False, "Tty": False}))
         kept = b""
         try:
-            for _, piece in opened[0].frames():
+            for _, piece in opened[0].frames() if not over.is_set() else ():
                 kept = (kept + piece)[:_KEPT]
         finally:
             opened[0].close()
+        if over.is_set():
+            return 0, b""  # to nobody
         return int(client.exec_inspect(made[0])["ExitCode"] or 0), kept
 
     try:
@@ -38,16 +42,24 @@ async def execute(engine: Engine, container_id: str, args: tuple[str, ...], *, t
     except (Missing, Conflict) as error:
         raise RuntimeFailure(str(error)) from error
     except EngineAway as error:
-        if not made:
+        if not made or not await _runs_on(engine, made[0], container_id):
             raise
+        raise TimeoutError(f"{args[0]} took longer than {timeout_s:g} s") from error
+    finally:  # its thread is free again, also when nobody waits any more
+        over.set()
         for stream in opened:
             stream.interrupt()
-        with contextlib.suppress(RuntimeFailure):
-            inspected = await engine.call(lambda client: client.exec_inspect(made[0]), timeout_s=5)
-            if not inspected["Running"]:
-                raise
-            _kill(int(inspected["Pid"]), container_id)
-        raise TimeoutError(f"{args[0]} took longer than {timeout_s:g} s") from error
+
+
+async def _runs_on(engine: Engine, exec_id: str, container_id: str) -> bool:
+    """Whether it is the command that hangs, which is then killed. Raises EngineAway where it is the engine."""
+    try:
+        inspected = await engine.call(lambda client: client.exec_inspect(exec_id), timeout_s=5)
+    except (Missing, Conflict):
+        return False
+    if inspected["Running"]:
+        _kill(int(inspected["Pid"]), container_id)
+    return bool(inspected["Running"])
 
 
 def _kill(pid: int, container_id: str) -> None:

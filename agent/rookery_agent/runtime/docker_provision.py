@@ -13,24 +13,24 @@ from typing import Any
 from rookery.model import Assignment, NetworkAttachment, PullPolicy, ReplicaId, VolumeMount
 
 from rookery_agent.runtime.docker_engine import Conflict, Engine, Missing
+from rookery_agent.runtime.docker_pull import Pulls
 from rookery_agent.runtime.docker_spec import APP, NETWORK, networks
 from rookery_agent.runtime.place import Place
 from rookery_agent.runtime.protocol import EngineAway, ImageMissing, RuntimeFailure
 
 log = logging.getLogger("rookery.agent")
 
-_PULL_S = 1800.0
-
 
 class Images:
-    """Which images are here; pulls two at a time, each image once for all that wait for it."""
+    """Which images are here; each is pulled once for all that wait for it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, stalled_s: float) -> None:
         self._engine = engine
+        self._pull = Pulls(engine, stalled_s=stalled_s).pull
         self._here: dict[str, tuple[str, ...]] = {}  # and their entrypoints
         self._locks: dict[str, asyncio.Lock] = {}
-        self._pulls: dict[str, int] = {}  # attempts that ended
-        self._failures: dict[str, RuntimeFailure] = {}
+        self._pulls: dict[str, int] = {}  # attempts that came to a result
+        self._failures: dict[str, ImageMissing] = {}
 
     def entrypoint(self, image: str) -> tuple[str, ...]:
         return self._here.get(image, ())
@@ -54,20 +54,19 @@ class Images:
                 return
             if policy is PullPolicy.NEVER:
                 raise ImageMissing(f"image {image} is not on this node, and its pull_policy is never; load it there")
+            self._failures.pop(image, None)
             try:
                 await self._pull(image, platform)
-                self._failures.pop(image, None)
-                await self._look(image)
-            except EngineAway:
-                raise
-            except RuntimeFailure as error:
-                if here:
-                    log.warning("image %s can't be pulled anew (%s); the one that is here is used", image, error)
-                    return
-                self._failures[image] = error
-                raise
-            finally:
-                self._pulls[image] = self._pulls.get(image, 0) + 1
+                if not await self._look(image):
+                    raise ImageMissing(f"image {image} is not on this node, although its pull ended well")
+            except ImageMissing as error:
+                self._pulls[image] = seen + 1
+                if not here:
+                    self._failures[image] = error
+                    raise
+                log.warning("image %s can't be pulled anew (%s); the one that is here is used", image, error)
+            else:
+                self._pulls[image] = seen + 1
 
     async def _look(self, image: str) -> bool:
         try:
@@ -78,23 +77,6 @@ class Images:
         self._here[image] = tuple((found.get("Config") or {}).get("Entrypoint") or ())
         return True
 
-    async def _pull(self, image: str, platform: str) -> None:
-        def pull(client: Any) -> str:
-            for line in client.pull(image, stream=True, decode=True, platform=platform or None):
-                if "error" in line:
-                    return str(line["error"])
-            return ""
-
-        log.info("pulling %s", image)
-        try:
-            words = await self._engine.call(pull, timeout_s=_PULL_S, pool="pull")
-        except EngineAway:
-            raise
-        except RuntimeFailure as error:
-            words = str(error)
-        if words:
-            raise ImageMissing(f"image {image} is not on this node and can't be pulled: {words}")
-
 
 class Networks:
     """The networks of apps on this engine, and which replicas of this node need them."""
@@ -102,7 +84,7 @@ class Networks:
     def __init__(self, engine: Engine, place: Place) -> None:
         self._engine = engine
         self._place = place
-        self._known: set[str] = set()
+        self._known: dict[str, tuple[str, str]] = {}  # and each one's bridge and app, empty where Rookery did not make it
         self._users: dict[ReplicaId, tuple[str, ...]] = {}
         self._lock = asyncio.Lock()
 
@@ -123,7 +105,31 @@ class Networks:
             async with self._lock:
                 if name not in self._known:
                     await self._ensure(a.app, name, described.get(name))
-                    self._known.add(name)
+                    await self._learn(name)
+
+    async def bridges(self) -> dict[str, str]:
+        """The machine's bridges of the networks that Rookery made and replicas of this node use, each with its app. Raises
+        EngineAway."""
+        used = {name for names in self._users.values() for name in names}
+        for name in used - self._known.keys():
+            await self._learn(name)
+        return dict(sorted(self._known[name] for name in used if name in self._known and self._known[name][0]))
+
+    async def _learn(self, name: str) -> None:
+        """Looks at a network. One that there is twice stays unknown: nothing starts on it before that is settled."""
+        try:
+            network = await self._engine.call(partial(_inspect_network, name), timeout_s=20)
+        except EngineAway:
+            raise
+        except RuntimeFailure as error:
+            log.debug("network %s can't be looked at: %s", name, error)
+            return
+        app = (network.get("Labels") or {}).get(NETWORK, "")
+        if not app or network.get("Driver") != "bridge":
+            self._known[name] = ("", "")
+            return
+        named = (network.get("Options") or {}).get("com.docker.network.bridge.name")
+        self._known[name] = (named or f"br-{network['Id'][:12]}", app)
 
     async def release(self, replica_id: ReplicaId) -> None:
         """Removes networks that only this replica needed."""
@@ -133,7 +139,7 @@ class Networks:
             async with self._lock:
                 if any(name in names for names in self._users.values()):
                     continue
-                self._known.discard(name)
+                self._known.pop(name, None)
                 try:
                     await self._remove_unused(await self._engine.call(partial(_inspect_network, name)))
                 except EngineAway:
@@ -156,7 +162,9 @@ class Networks:
 
     async def _ensure(self, app: str, name: str, described: NetworkAttachment | None) -> None:
         try:
-            await self._engine.call(lambda client: client.inspect_network(name), timeout_s=20)
+            found = await self._engine.call(lambda client: client.inspect_network(name), timeout_s=20)
+            if described is not None and not described.external and not (found.get("Labels") or {}).get(NETWORK):
+                log.warning("network %s was made by somebody else: %s uses it as it is, and it is never removed", name, app)
             return
         except Missing:
             pass

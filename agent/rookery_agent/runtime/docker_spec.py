@@ -4,16 +4,16 @@ Pure. Every field of ContainerSpec has its place here.
 """
 
 import calendar
-import posixpath
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rookery.model import (
     Assignment,
     BindMount,
-    ContainerSpec,
     Endpoint,
+    FileMount,
     HttpProbe,
     ImageProbe,
     PortMode,
@@ -27,6 +27,8 @@ from rookery.model import (
     target_ports,
 )
 
+from rookery_agent.isolation.ruleset import Seat
+from rookery_agent.runtime.docker_hardening import cap_drop, pids_limit, security_opt
 from rookery_agent.runtime.place import Place
 from rookery_agent.runtime.protocol import Instance, InstanceState, RuntimeFailure
 
@@ -78,8 +80,11 @@ def endpoint_config(a: Assignment, network: str) -> dict[str, Any]:
     return {}
 
 
-def create_body(a: Assignment, place: Place, *, image_entrypoint: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The body of the call that makes the container. `image_entrypoint` is needed where the spec's command is an empty one.
+def create_body(
+    a: Assignment, place: Place, *, image_entrypoint: tuple[str, ...] = (), files: Mapping[FileMount, Path] | None = None
+) -> dict[str, Any]:
+    """The body of the call that makes the container. `image_entrypoint` is needed where the spec's command is an empty one,
+    `files` says where its secrets and configs lie on the engine's machine.
 
     Raises RuntimeFailure for what this engine's API can't do.
     """
@@ -97,7 +102,7 @@ def create_body(a: Assignment, place: Place, *, image_entrypoint: tuple[str, ...
         "OpenStdin": c.stdin_open,
         "StopTimeout": max(0, round(c.stop_grace_period_s)),
         "ExposedPorts": _exposed(a.spec, ports),
-        "HostConfig": _host_config(a, place, ports),
+        "HostConfig": _host_config(a, place, ports, files or {}),
     }
     if c.stop_signal:
         body["StopSignal"] = c.stop_signal
@@ -132,7 +137,9 @@ def _exposed(spec: ServiceSpec, ports: tuple[tuple[int, PortProtocol], ...]) -> 
     return {f"{port}/{protocol}": {} for port, protocol in [*ports, *own]}
 
 
-def _host_config(a: Assignment, place: Place, ports: tuple[tuple[int, PortProtocol], ...]) -> dict[str, Any]:
+def _host_config(
+    a: Assignment, place: Place, ports: tuple[tuple[int, PortProtocol], ...], files: Mapping[FileMount, Path]
+) -> dict[str, Any]:
     c = a.spec.container
     joined = networks(a, place)
     config: dict[str, Any] = {
@@ -140,9 +147,9 @@ def _host_config(a: Assignment, place: Place, ports: tuple[tuple[int, PortProtoc
         "RestartPolicy": {"Name": "no"},  # restarts are the agent's
         "PortBindings": {} if c.network_mode else _bindings(a.spec, place, ports),
         "Binds": [_bind(m) for m in c.mounts if isinstance(m, BindMount) and _as_bind(m)],
-        "Mounts": [_mount(m) for m in c.mounts if not (isinstance(m, BindMount) and _as_bind(m))] + _file_volumes(c),
+        "Mounts": [_mount(m) for m in c.mounts if not (isinstance(m, BindMount) and _as_bind(m))] + _file_mounts(files),
         "CapAdd": list(c.cap_add),
-        "CapDrop": list(c.cap_drop),
+        "CapDrop": cap_drop(c),
         "Devices": [{"PathOnHost": d.source, "PathInContainer": d.target, "CgroupPermissions": d.permissions} for d in c.devices],
         "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in c.ulimits],
         "Sysctls": dict(c.sysctls),
@@ -153,7 +160,7 @@ def _host_config(a: Assignment, place: Place, ports: tuple[tuple[int, PortProtoc
         "Init": c.init,
         "ReadonlyRootfs": c.read_only,
         "Privileged": c.privileged,
-        "SecurityOpt": list(c.security_opt),
+        "SecurityOpt": security_opt(c),
         "GroupAdd": list(c.group_add),
         "IpcMode": c.ipc,
         "PidMode": c.pid,
@@ -175,8 +182,9 @@ def _limits(limits: Resources, reservations: Resources) -> dict[str, Any]:
         config["NanoCpus"] = round(limits.cpus * 1e9)
     if limits.memory_bytes:
         config["Memory"] = limits.memory_bytes
-    if limits.pids:
-        config["PidsLimit"] = limits.pids
+    most = pids_limit(limits)
+    if most is not None:
+        config["PidsLimit"] = most
     if reservations.memory_bytes and not (limits.memory_bytes and reservations.memory_bytes > limits.memory_bytes):
         config["MemoryReservation"] = reservations.memory_bytes
     return config
@@ -229,33 +237,8 @@ def _mount(mount: BindMount | VolumeMount | TmpfsMount) -> dict[str, Any]:
             return {"Type": "tmpfs", "Target": mount.target, "TmpfsOptions": sized}
 
 
-def file_volume_dirs(c: ContainerSpec) -> tuple[str, ...]:
-    """Directories that get an anonymous volume, since files can't be written into what is at their place otherwise: a root that
-    is read-only, or a tmpfs that comes to be only with the start."""
-    own = {mount.target.rstrip("/") for mount in c.mounts if isinstance(mount, VolumeMount | BindMount)}
-    tmpfs = [mount.target.rstrip("/") + "/" for mount in c.mounts if isinstance(mount, TmpfsMount)]
-    dirs = []
-    for file in c.files:
-        folder = posixpath.dirname(file.target)
-        covered = c.read_only or any(f"{folder}/".startswith(prefix) for prefix in tmpfs)
-        if not covered or folder in own:
-            continue
-        if folder in ("", "/") or f"{folder}/" in tmpfs:
-            raise RuntimeFailure(
-                f"{file.kind} {file.name}: {file.target} can't be written into a "
-                f"{'read-only root' if c.read_only else 'tmpfs'}; give it a `target` in a directory of its own"
-            )
-        dirs.append(folder)
-    return tuple(dict.fromkeys(dirs))
-
-
-def own_volume_dirs(c: ContainerSpec) -> tuple[str, ...]:
-    """Where the spec itself has volumes: files in them are put there, which works under a read-only root, too."""
-    return tuple([mount.target.rstrip("/") for mount in c.mounts if isinstance(mount, VolumeMount)])
-
-
-def _file_volumes(c: ContainerSpec) -> list[dict[str, Any]]:
-    return [{"Type": "volume", "Source": "", "Target": folder, "VolumeOptions": {}} for folder in file_volume_dirs(c)]
+def _file_mounts(files: Mapping[FileMount, Path]) -> list[dict[str, Any]]:
+    return [{"Type": "bind", "Source": str(at), "Target": mount.target, "ReadOnly": True} for mount, at in files.items()]
 
 
 def instance(inspected: Mapping[str, Any], place: Place) -> Instance | None:
@@ -277,7 +260,16 @@ def instance(inspected: Mapping[str, Any], place: Place) -> Instance | None:
         started_at=instant(state.get("StartedAt", "")),
         finished_at=instant(state.get("FinishedAt", "")),
         health=_health(state),
+        paused=bool(state.get("Paused")),
     )
+
+
+def seat(inspected: Mapping[str, Any]) -> Seat:
+    """Where a container that was inspected, or listed, is on its networks."""
+    labels = inspected.get("Labels") or inspected.get("Config", {}).get("Labels") or {}
+    joined = (inspected["NetworkSettings"].get("Networks") or {}).values()
+    addresses = [one.get(key) or "" for one in joined for key in ("IPAddress", "GlobalIPv6Address")]
+    return Seat(app=labels.get(APP, ""), service=labels.get(SERVICE, ""), addresses=tuple(filter(None, addresses)))
 
 
 def _health(state: Mapping[str, Any]) -> str:

@@ -12,14 +12,30 @@ from typing import Any
 import requests
 from docker.errors import create_api_error_from_http_exception
 
+_BEGIN_S = 20.0
+
 
 class Stream:
-    """A streaming answer to a GET, or to a POST where there is a body. Raises docker's errors, as other calls do."""
+    """A streaming answer to a GET, or to a POST where there is a body. Raises docker's errors, as other calls do.
 
-    def __init__(self, client: Any, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None) -> None:
+    It begins within `begin_s`; after that the engine may be silent for as long as it likes.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        begin_s: float = _BEGIN_S,
+    ) -> None:
         url = f"{client.base_url}/v{client.api_version}{path}"
         verb = "GET" if body is None else "POST"
-        self._response = client.request(verb, url, params=params, json=body, stream=True, timeout=(10, None))
+        self._response = client.request(
+            verb, url, params=params, headers=headers, json=body, stream=True, timeout=(_BEGIN_S, begin_s)
+        )
         try:
             self._response.raise_for_status()
         except requests.exceptions.HTTPError as error:
@@ -27,6 +43,8 @@ class Stream:
                 create_api_error_from_http_exception(error)
             finally:
                 self._response.close()
+        with contextlib.suppress(AttributeError, OSError):
+            self._socket().settimeout(None)
 
     def pieces(self) -> Iterator[bytes]:
         """What comes, as it comes."""
@@ -56,9 +74,11 @@ class Stream:
     def interrupt(self) -> None:
         """Makes the reading thread see an end."""
         with contextlib.suppress(AttributeError, OSError, ValueError):
-            raw = self._response.raw._fp.fp.raw
-            found = getattr(raw, "_sock", None) or raw.sock
-            found.shutdown(socket.SHUT_RDWR)
+            self._socket().shutdown(socket.SHUT_RDWR)
+
+    def _socket(self) -> Any:
+        raw = self._response.raw._fp.fp.raw
+        return getattr(raw, "_sock", None) or raw.sock
 
     def close(self) -> None:
         self._response.close()

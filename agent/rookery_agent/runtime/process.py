@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from rookery.model import Assignment, Endpoint, PortMode, PortProtocol, ReplicaI
 from rookery_agent.runtime import process_logs, process_ports, process_stats
 from rookery_agent.runtime.blocking import Calls
 from rookery_agent.runtime.docker_spec import environment, reachable_ports
+from rookery_agent.runtime.files import ReplicaFiles
 from rookery_agent.runtime.place import Place
 from rookery_agent.runtime.process_limits import Groups
 from rookery_agent.runtime.process_run import command
@@ -31,6 +32,8 @@ from rookery_agent.runtime.process_spec import argv, check, identity, stop_signa
 from rookery_agent.runtime.protocol import Instance, InstanceState, LogLine, RuntimeEvent, RuntimeFailure
 from rookery_agent.runtime.supervisor import start_time
 
+FILES = "ROOKERY_FILES"
+"""The variable of a process that has secrets or configs: the file with the target /run/x is $ROOKERY_FILES/run/x."""
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _LOG_BYTES = 16 * 1024 * 1024
 _START_S = 20.0
@@ -43,8 +46,10 @@ class ProcessRuntime:
 
     kind = RuntimeKind.PROCESS
 
-    def __init__(self, place: Place, data: Path) -> None:
+    def __init__(self, place: Place, data: Path, files: ReplicaFiles) -> None:
         self._place = place
+        self._files = files
+        self._swept = False
         self._replicas = data / "replicas"
         self._replicas.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._groups = Groups(place.node_id)
@@ -58,12 +63,18 @@ class ProcessRuntime:
     async def describe(self) -> str:
         return f"plain processes on {platform.system()} {platform.release()}, {self._groups.describe()}"
 
+    async def data_root(self) -> Path | None:
+        return None  # it is the agent's own
+
     async def list(self) -> tuple[Instance, ...]:
         found = []
         for folder in self._replicas.iterdir():
             instance = await self.inspect(ReplicaId(folder.name))
             if instance is not None:
                 found.append(instance)
+        if not self._swept:
+            await self._calls.run(lambda: self._files.sweep({instance.replica_id for instance in found}), 60)
+            self._swept = True
         return tuple(found)
 
     async def inspect(self, replica_id: ReplicaId) -> Instance | None:
@@ -101,7 +112,8 @@ class ProcessRuntime:
         folder = self._folder(assignment.replica_id)
         locks: list[int] = []
         try:
-            spec = self._spec(assignment, _load(folder / "spec.json"), locks)
+            files = await self._put_files(assignment)
+            spec = self._spec(assignment, _load(folder / "spec.json"), locks, files)
             folder.mkdir(mode=0o700, exist_ok=True)
             for name in ("run.json", "exit.json"):
                 (folder / name).unlink(missing_ok=True)
@@ -145,6 +157,7 @@ class ProcessRuntime:
         self._unwatch(replica_id)
         folder = self._folder(replica_id)
         await self._calls.run(lambda: shutil.rmtree(folder, ignore_errors=True), 60)
+        await self._calls.run(lambda: self._files.drop(replica_id), 60)
         self._groups.remove(replica_id)
         self._usage.pop(replica_id, None)
 
@@ -195,7 +208,18 @@ class ProcessRuntime:
             raise RuntimeFailure(f"{replica_id!r} is no id of a replica")
         return self._replicas / replica_id
 
-    def _spec(self, a: Assignment, before: dict[str, Any], locks: "builtins.list[int]") -> dict[str, Any]:
+    async def _put_files(self, a: Assignment) -> dict[str, str]:
+        """The variable that says below which directory its secrets and configs lie at their targets."""
+        if not a.spec.container.files:
+            return {}
+        who = identity(a.spec.container.user)
+        reader = (os.geteuid() if who.uid is None else who.uid, os.getegid() if who.gid is None else who.gid)
+        await self._calls.run(lambda: self._files.put(a, reader=reader), 60)
+        return {FILES: str(self._files.folder(a.replica_id))}
+
+    def _spec(
+        self, a: Assignment, before: dict[str, Any], locks: "builtins.list[int]", files: Mapping[str, str]
+    ) -> dict[str, Any]:
         """What the supervisor is told; takes the ports and adds their locks to `locks`."""
         c, who = a.spec.container, identity(a.spec.container.user)
         ports: dict[str, int] = {}
@@ -218,7 +242,7 @@ class ProcessRuntime:
         return {
             "id": before.get("id") or f"{a.replica_id}-{os.urandom(4).hex()}",
             "args": list(argv(a)),
-            "environment": {**inherited, **home, **told, **environment(a, self._place)},
+            "environment": {**inherited, **home, **told, **files, **environment(a, self._place)},
             "working_dir": c.working_dir or str(Path.cwd()),
             "uid": who.uid,
             "gid": who.gid,

@@ -41,7 +41,7 @@ class Groups:
     def limits(self, replica_id: ReplicaId, wanted: Resources, ulimits: tuple[Ulimit, ...]) -> Limits:
         """Makes the groups that are needed. Raises OSError."""
         rlimits = [(f"RLIMIT_{u.name.upper()}", u.soft, u.hard) for u in ulimits]
-        if not (wanted.memory_bytes or wanted.cpus or wanted.pids):
+        if not (wanted.memory_bytes or wanted.cpus or wanted.pids > 0):
             return Limits(rlimits=tuple(rlimits))
         if not self.usable:
             if wanted.memory_bytes:
@@ -88,6 +88,6 @@ class Groups:
         if wanted.cpus and kind in ("", "cpu"):
             quota = max(1000, round(wanted.cpus * _PERIOD_US))
             found.append(("cpu.max", f"{quota} {_PERIOD_US}") if self._unified else ("cpu.cfs_quota_us", str(quota)))
-        if wanted.pids and kind in ("", "pids"):
+        if wanted.pids > 0 and kind in ("", "pids"):
             found.append(("pids.max", str(wanted.pids)))
         return found

@@ -7,6 +7,7 @@ import fcntl
 import os
 import random
 import socket
+import stat
 import tempfile
 from pathlib import Path
 
@@ -30,9 +31,7 @@ def take(wanted: int, seed: int) -> tuple[int, int]:
 def _lock(port: int) -> int | None:
     folder = Path(tempfile.gettempdir()) / "rookery-ports"
     try:
-        folder.mkdir(exist_ok=True)
-        if folder.stat().st_uid == os.geteuid():
-            folder.chmod(0o1777)  # other users' agents take part
+        _make_shared(folder)
         lock = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except PermissionError:
         return None
@@ -46,6 +45,18 @@ def _lock(port: int) -> int | None:
         pass
     os.close(lock)
     return None
+
+
+def _make_shared(folder: Path) -> None:
+    """A directory in which other users' agents take part. Raises RuntimeFailure where something else has its name: a link there
+    would be somebody's who wants a directory of ours opened to all."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise RuntimeFailure(f"ports can't be taken: {folder} is no directory; remove it") from None
+    else:
+        folder.chmod(0o1777)
 
 
 def _free(port: int) -> bool:

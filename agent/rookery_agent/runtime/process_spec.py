@@ -42,8 +42,6 @@ def check(a: Assignment) -> None:
             raise RuntimeFailure(
                 f"{a.name}: a plain process can't have something mounted at {mount.target}; use a node with Docker"
             )
-    if c.files:
-        raise RuntimeFailure(f"{a.name}: a plain process can't be given {c.files[0].target}; use a node with Docker")
 
 
 def stop_signal(c: ContainerSpec) -> int:

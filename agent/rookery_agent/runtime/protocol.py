@@ -4,9 +4,10 @@ An *instance* is what runs for a replica: a container or a process group. A repl
 one again. Ownership is marked on the instance itself, so that an agent that starts again finds its own and touches nobody else's.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from rookery.model import Assignment, Endpoint, ReplicaId, ReplicaStats, RuntimeKind
@@ -32,7 +33,8 @@ class InstanceState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """`health` is the engine's own verdict (`healthy`, `unhealthy`, `starting`), empty where the image declares none."""
+    """`health` is the engine's own verdict (`healthy`, `unhealthy`, `starting`), empty where the image declares none. One that is
+    `paused` is running, but somebody holds it."""
 
     replica_id: ReplicaId
     id: str
@@ -43,6 +45,7 @@ class Instance:
     started_at: float = 0.0
     finished_at: float = 0.0
     health: str = ""
+    paused: bool = False
 
     @property
     def run(self) -> str:
@@ -64,6 +67,17 @@ class LogLine:
     line: bytes
 
 
+class Guard(Protocol):
+    """What keeps replicas from what they should not reach."""
+
+    async def cover(self, bridges: Mapping[str, str]) -> None:
+        """Called before a replica starts: what comes out of these bridges of the machine, each with the app it is of, is judged
+        when this returns."""
+
+    def moved(self) -> None:
+        """Replicas have come to addresses, or left them."""
+
+
 class Runtime(Protocol):
     """Every call may raise EngineAway; none blocks the event loop; each has a deadline of its own."""
 
@@ -71,6 +85,9 @@ class Runtime(Protocol):
 
     async def describe(self) -> str:
         """Name and version of the engine, and what it can't enforce. Answers soon or raises EngineAway."""
+
+    async def data_root(self) -> Path | None:
+        """Where the engine keeps images and instances; None where that can't be seen from here."""
 
     async def list(self) -> tuple[Instance, ...]:
         """All instances of this agent's node, running or not. To be called once before the calls on single ones."""

@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import time
+import warnings  # noqa: F401 (execvpe imports it, when it is another user that may not read it any more)
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LONGEST = 16 * 1024

@@ -1,11 +1,11 @@
 """What a deploy changes, in words."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
 from rookery.cli.text import one_line, plural
-from rookery.model import ChangeKind, FieldChange, ServiceChange
+from rookery.model import ChangeKind, FieldChange, ServiceChange, ServicePlan
 
 _MARKS = {
     ChangeKind.CREATE: ("+", "green"), ChangeKind.UPDATE: ("~", "yellow"), ChangeKind.SETTINGS: ("~", "yellow"),
@@ -14,13 +14,44 @@ _MARKS = {
 _LONGEST = 100  # of a value that is shown
 
 
-def change_lines(app: str, changes: Iterable[ServiceChange], *, fields: bool) -> Iterator[str]:
+def change_lines(app: str, changes: Iterable[ServiceChange], *, fields: bool, plans: Sequence[ServicePlan] = ()) -> Iterator[str]:
+    """A line for each service; with `fields` what of it changes, and with `plans` what that means for its replicas."""
+    in_order = len({plan.wave for plan in plans if _moves(plan)}) > 1
     for change in changes:
         mark, colour = _MARKS[change.kind]
         yield click.style(f"{mark} {app}/{change.service}", fg=colour) + f"  {_what(change)}"
         if fields and change.kind is not ChangeKind.CREATE:
             for field in change.fields:
                 yield f"    {_field(field)}"
+        for plan in plans:
+            if plan.service == change.service:
+                yield from _plan_lines(plan, in_order)
+
+
+def overtaking_lines(app: str, changes: Iterable[ServiceChange], *, done: bool = True) -> Iterator[str]:
+    """Which rollouts are left for others before they are done; `done` or only planned."""
+    was = "was" if done else "is"
+    for change in changes:
+        if change.overtakes:
+            key = f"{app}/{change.service}"
+            yield f"{key}: the rollout of revision {change.overtakes} {was} not done; {change.revision} takes its place"
+
+
+def _plan_lines(plan: ServicePlan, in_order: bool) -> Iterator[str]:
+    """What happens to a service's replicas, when and how, and what is pulled for it; nothing where nothing does."""
+    if not _moves(plan):
+        return
+    counts = (("created", plan.created), ("replaced", plan.replaced), ("removed", plan.removed), ("kept", plan.kept))
+    told = ", ".join(f"{count} {word}" for word, count in counts if count)
+    after = f", after {', '.join(plan.after)}" if plan.after else ""
+    when = f"wave {plan.wave}{after}: " if in_order or after else ""
+    yield f"    {when}{told}{f' ({one_line(plan.how)})' if plan.how else ''}"
+    if plan.pull_on:
+        yield f"    pulls {one_line(plan.image)} on {', '.join(plan.pull_on)}"
+
+
+def _moves(plan: ServicePlan) -> bool:
+    return bool(plan.created or plan.replaced or plan.removed)
 
 
 def _what(change: ServiceChange) -> str:

@@ -28,7 +28,11 @@ class Failure(click.ClickException):
 
 
 def global_options(command: F) -> F:
-    """`--manager` and `--no-color`, which may stand before a command as well as after it."""
+    """`--manager`, `--insecure` and `--no-color`, which may stand before a command as well as after it."""
+    command = click.option(
+        "--insecure", is_flag=True, expose_value=False, callback=_set_insecure, is_eager=True,
+        help="Plain text, to a manager on this machine that was started so; for trials only.",
+    )(command)  # fmt: skip
     command = click.option(
         "--manager", metavar="HOST:PORT", expose_value=False, callback=_set_manager, is_eager=True,
         help="The manager to talk to (else ROOKERY_MANAGER, the saved context, 127.0.0.1:7070).",
@@ -44,13 +48,18 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.
 
     def make(function: Callable[..., Any]) -> click.Command:
         made = click.command(name, cls=click.Command, context_settings=CONTEXT_SETTINGS, **settings)(global_options(function))
-        made.params.sort(key=lambda param: param.name in ("manager", "no_color"))  # its own come first in its help
+        made.params.sort(key=lambda param: param.name in ("manager", "insecure", "no_color"))  # its own come first in its help
         return made
 
     return make
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_detach = click.option("--detach", "-d", is_flag=True, help="Do not wait until it is done.")
+_timeout = click.option(
+    "--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, metavar="SECONDS",
+    help="Seconds to wait; those of a canary or blue-green count anew with each step.",
+)  # fmt: skip
 pass_session = click.make_pass_decorator(Session, ensure=True)
 
 
@@ -76,6 +85,11 @@ def as_failure(error: Exception) -> Exception:
     return Failure(f"this is a mistake in rookery: {type(error).__name__}: {error} (ROOKERY_DEBUG=1 shows where)")
 
 
+def waiting_options(command: F) -> F:
+    """`--detach` and `--timeout`."""
+    return _detach(_timeout(command))
+
+
 def _session(ctx: click.Context) -> Session:
     return ctx.ensure_object(Session)
 
@@ -83,6 +97,11 @@ def _session(ctx: click.Context) -> Session:
 def _set_manager(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None:
         _session(ctx).manager = value
+
+
+def _set_insecure(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        _session(ctx).insecure = True
 
 
 def _set_color(ctx: click.Context, _param: click.Parameter, value: bool) -> None:

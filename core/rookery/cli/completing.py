@@ -30,6 +30,20 @@ def _nodes(client: Client) -> list[str]:
     return [detail.node.name for detail in client.list_nodes()]
 
 
+def complete_pool(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return _names(ctx, lambda client: [pool.name for pool in client.list_pools()], incomplete)
+
+
+def _incidents(client: Client) -> list[str]:
+    from rookery.incidents import find  # lazy: nothing else that is completed needs it
+
+    return [incident.id for incident in find(client.list_events(limit=1_000))]
+
+
+def complete_incident(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return _names(ctx, _incidents, incomplete)
+
+
 def complete_app(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return _names(ctx, _apps, incomplete)
 

@@ -46,6 +46,22 @@ def compose_options(command: F) -> F:
     return command
 
 
+def given_options(
+    files: tuple[Path, ...],
+    app: str | None,
+    env_files: tuple[Path, ...],
+    profiles: tuple[str, ...],
+    project_dir: Path | None,
+) -> list[str]:
+    """These options as words of a command line."""
+    given = [("-f", str(file)) for file in files]
+    given += [("--app", app)] if app else []
+    given += [("--env-file", str(file)) for file in env_files]
+    given += [("--profile", profile) for profile in profiles]
+    given += [("--project-dir", str(project_dir))] if project_dir else []
+    return [word for pair in given for word in pair]
+
+
 def load_app(
     files: tuple[Path, ...],
     app: str | None,

@@ -2,72 +2,45 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 
+from rookery.cli.look import Line, Look, Outcome
+from rookery.cli.rollouts import Awaited, rollout_line, stage, stage_s, step_words
 from rookery.cli.text import one_line
-from rookery.model import Desired, Replica, ReplicaId, ReplicaState, RolloutState, ServiceStatus
+from rookery.model import Desired, Replica, ReplicaId, ReplicaState, ServiceStatus, Strategy
 
 # A failed replica that nothing replaces for so long will not be replaced; after so many failures the next one will fail too.
 _GIVE_UP_S = 2.0
 _GIVE_UP_FAILURES = 3
 
 
-class Outcome(Enum):
-    DONE = "converged"
-    FAILED = "failed"
-    TIMED_OUT = "timed out"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What is shown of one thing that is waited for: how far it is, and what it `waits` for; `outcome` None is: not yet.
-
-    `culprit` is the id of the replica that made it fail.
-    """
-
-    subject: str
-    text: str
-    outcome: Outcome | None = None
-    waits: str = ""
-    culprit: str = ""
-
-    @property
-    def whole(self) -> str:
-        return f"{self.text}  ({self.waits})" if self.waits else self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One look at what is waited for; `outcome` None means that it goes on, with the next look within `again_s`."""
-
-    lines: Sequence[Line]
-    outcome: Outcome | None = None
-    again_s: float = 1.0
-
-
 def look_at_services(
-    services: Iterable[ServiceStatus],
+    services: Sequence[ServiceStatus],
     replicas: Iterable[Replica],
     old_failures: frozenset[ReplicaId],
     ages: Mapping[str, float],
-    updated: Mapping[str, int] | None = None,
+    rollouts: Mapping[str, Awaited] | None = None,
+    strategies: Mapping[str, Strategy] | None = None,
 ) -> Look:
     """The progress of services. `old_failures` had failed before; `ages` are the seconds since failures were seen first.
 
-    `updated` has the revisions that are being rolled out, by service: one that is rolled back or paused has failed.
+    `rollouts` has those that are waited for, by the service's key: where one of them is turned round, paused or overtaken, its
+    service has failed. `strategies`, by key too, are those of services whose rollouts take steps.
     """
     by_service: dict[str, list[Replica]] = {}
     for replica in replicas:
         by_service.setdefault(replica.key, []).append(replica)
-    lines = [
-        _rollout_line(status, (updated or {}).get(status.service.name))
-        or _line(status, by_service.get(status.service.key, []), old_failures, ages)
-        for status in services
-    ]
+    lines = []
+    for status in services:
+        key = status.service.key
+        wanted = (rollouts or {}).get(key)
+        wrong = rollout_line(status, wanted) if wanted else None
+        words = step_words(status.service.rollout, (strategies or {}).get(key))
+        lines.append(wrong or _line(status, by_service.get(key, []), old_failures, ages, words))
     if any(line.outcome is Outcome.FAILED for line in lines):
         return Look(lines, Outcome.FAILED)
-    return Look(lines, Outcome.DONE if all(line.outcome is Outcome.DONE for line in lines) else None)
+    if all(line.outcome is Outcome.DONE for line in lines):
+        return Look(lines, Outcome.DONE)
+    return Look(lines, stage=stage(services), stage_s=stage_s(services, strategies or {}))
 
 
 def failures_of(status: ServiceStatus, replicas: Iterable[Replica]) -> list[Replica]:
@@ -82,24 +55,16 @@ def failures_of(status: ServiceStatus, replicas: Iterable[Replica]) -> list[Repl
     ]
 
 
-def _rollout_line(status: ServiceStatus, updated_to: int | None) -> Line | None:
-    """How a rollout goes that does not go well; None where nothing is wrong with it."""
-    rollout = status.service.rollout
-    if rollout is None or rollout.after != updated_to:
-        return None
-    match rollout.state:
-        case RolloutState.ROLLING_BACK:
-            return Line(status.service.key, "rolling back", waits=rollout.why)
-        case RolloutState.ROLLED_BACK | RolloutState.PAUSED:
-            return Line(status.service.key, rollout.why, Outcome.FAILED)
-    return None
-
-
-def _line(status: ServiceStatus, replicas: Sequence[Replica], old: frozenset[ReplicaId], ages: Mapping[str, float]) -> Line:
+def _line(
+    status: ServiceStatus, replicas: Sequence[Replica], old: frozenset[ReplicaId], ages: Mapping[str, float], step: str
+) -> Line:
+    """`step` is how far its requests are shifted, in words; empty where they are not."""
     key = status.service.key
     count = f"{status.ready}/{status.wanted} ready"
     if status.ready != status.updated:  # old ones serve while new ones come
         count = f"{status.updated}/{status.wanted} updated, {status.ready} ready"
+    if step:
+        count = f"{step}: {count}"
     if status.converged:
         return Line(key, f"{status.wanted} done" if status.mode.endswith("job") else count, Outcome.DONE)
     failures = failures_of(status, replicas)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rookery.cli.converge import Line, Look, Outcome
+from rookery.cli.look import Line, Look, Outcome
 from rookery.cli.waiting import Display
 
 if TYPE_CHECKING:

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, get_args
 
-from rookery.model import Mode, Mount, Node, Probe, Replica, Service
+from rookery.model import Mode, Mount, Node, Probe, Replica, Service, Strategy
 
 _KINDS = {
-    cls: re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower() for choice in (Mode, Probe, Mount) for cls in get_args(choice)
+    cls: re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+    for choice in (Mode, Probe, Mount, Strategy)
+    for cls in get_args(choice)
 }
 _NAMED = (Replica, Node)  # their names are made of other fields
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Session:
-    """`manager` is what the option says, empty where it was not given."""
+    """`manager` is what the option says, empty where it was not given; `insecure` too."""
 
     manager: str = ""
+    insecure: bool = False
 
     def address(self) -> str:
         """The manager's address. Raises UsageError where it is none, naming where it came from."""
@@ -31,12 +32,27 @@ class Session:
     def client(self, *, timeout_s: float = 10.0) -> "Client":
         from rookery.client import Client  # lazy: loads gRPC
 
-        return Client(self.address(), timeout_s=timeout_s, actor=actor())
+        address = self.address()
+        self._keep_login(address)
+        return Client(address, timeout_s=timeout_s, actor=actor(), insecure=self.insecure)
 
     def async_client(self) -> "AsyncClient":
         from rookery.client import AsyncClient  # lazy: loads gRPC
 
-        return AsyncClient(self.address(), actor=actor())
+        address = self.address()
+        self._keep_login(address)
+        return AsyncClient(address, actor=actor(), insecure=self.insecure)
+
+    def _keep_login(self, address: str) -> None:
+        """Says what --insecure means; else renews a login that is a day old, so that it goes on while it is used."""
+        if self.insecure:
+            from rookery.cli.output import warn  # lazy: as above
+
+            warn(f"--insecure: {address} is not asked who it is, and what is said to it can be read and changed")
+            return
+        from rookery.cli.login import keep_login  # lazy: as above
+
+        keep_login(address)
 
 
 def choose_manager(option: str, environment: str, settings: "Settings") -> tuple[str, str]:

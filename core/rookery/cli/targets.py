@@ -43,6 +43,14 @@ def split(text: str) -> AppTarget | ServiceTarget:
     return ServiceTarget(app, service) if slash else AppTarget(app)
 
 
+def split_service(text: str) -> ServiceTarget:
+    """`shop/web`, by form alone. Raises BadRequest for anything else, an app too."""
+    app, _, service = text.partition("/")
+    if not app or not service or "/" in service:
+        raise BadRequest(f"expected APP/SERVICE, as in shop/web, got {text!r}", code="INVALID_ARGUMENT")
+    return ServiceTarget(app, service)
+
+
 def match(app: str, rest: str, services: Iterable[str]) -> ServiceTarget | ReplicaTarget | None:
     """What `APP/REST` is, given the names of the app's services; names may have dots in them, so the longest one counts."""
     known = sorted(services, key=len, reverse=True)

@@ -7,10 +7,10 @@ manager that goes away for a while is waited for.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import Protocol
 
-from rookery.cli.converge import Line, Look, Outcome
+from rookery.cli.look import Line, Look, Outcome
 from rookery.client import AsyncClient, ClientError, TimedOut, Unreachable
 
 _BLIND_S = 0.3  # looked at this often where the watch is broken
@@ -30,9 +30,13 @@ async def wait_until(
     timeout_s: float,
     spacing_s: float = _SPACING_S,
 ) -> tuple[Outcome, Look]:
-    """How it ended and the last look. Raises ClientError when the manager refuses, not when it is away."""
+    """How it ended and the last look. Raises ClientError when the manager refuses, not when it is away.
+
+    The time counts anew with each stage of what is waited for.
+    """
     deadline = time.monotonic() + timeout_s
     seen = Look([])
+    stage: Hashable = None
     async with _changes(client, app) as next_change:
         while True:
             try:
@@ -42,6 +46,8 @@ async def wait_until(
                 display.show(Look([*seen.lines, Line("manager", f"away, trying again ({error.code.lower()})")]))
             if seen.outcome is not None:
                 return seen.outcome, seen
+            if seen.stage != stage:
+                stage, deadline = seen.stage, time.monotonic() + timeout_s + seen.stage_s
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return Outcome.TIMED_OUT, seen

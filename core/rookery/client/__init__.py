@@ -21,10 +21,26 @@ from rookery.client.errors import (
     Unreachable,
     Unsupported,
 )
-from rookery.client.values import Applied, Changes, Explanation, LogEntry, LogFailure, LogLine, Planned, RolledBack, Scaled
+from rookery.client.values import (
+    Applied,
+    BackupPart,
+    Changes,
+    CreatedToken,
+    Explanation,
+    LogEntry,
+    LogFailure,
+    LogLine,
+    Planned,
+    Restarted,
+    RolledBack,
+    RolloutAction,
+    Rotated,
+    Scaled,
+)
 
 __all__ = [
     "AsyncClient", "Client", "DEFAULT_ADDRESS", "DEFAULT_PORT", "parse_address",
     "BadRequest", "ClientError", "Conflict", "Denied", "ManagerFailed", "NotFound", "TimedOut", "Unreachable", "Unsupported",
-    "Applied", "Changes", "Explanation", "LogEntry", "LogFailure", "LogLine", "Planned", "RolledBack", "Scaled",
+    "Applied", "BackupPart", "Changes", "CreatedToken", "Explanation", "LogEntry", "LogFailure", "LogLine", "Planned",
+    "Restarted", "RolledBack", "RolloutAction", "Rotated", "Scaled",
 ]  # fmt: skip

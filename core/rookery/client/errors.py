@@ -6,6 +6,8 @@ The words are the manager's own, except where no manager spoke: then they say wh
 import re
 from collections.abc import Mapping
 
+from rookery.channel import words_of_tls
+
 
 class ClientError(Exception):
     """A call that the manager refused or could not answer; `code` is the gRPC status (`NOT_FOUND`)."""
@@ -76,12 +78,19 @@ _NOT_GRPC = re.compile(
 )
 
 
-def from_status(code: str, details: str, *, address: str, method: str, timeout_s: float | None) -> ClientError:
-    """The error for a gRPC status other than OK."""
-    if code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL") and _NOT_GRPC.search(details):
+def from_status(
+    code: str, details: str, *, address: str, method: str, timeout_s: float | None, secure: bool = False
+) -> ClientError:
+    """The error for a gRPC status other than OK; `secure` where it came over TLS."""
+    if code == "UNAVAILABLE" and secure and (tls := words_of_tls(details)):
+        return Unreachable(f"the manager at {address} can't be talked to: {tls}", code=code)
+    if code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL") and _NOT_GRPC.search(details) and "timed out" not in details:
         return Unreachable(f"what answers at {address} is no Rookery manager. {_WAY_OUT}", code=code)
     if code == "UNAVAILABLE":
         why = next((words for pattern, words in _NO_CONNECTION if re.search(pattern, details)), "")
+        if why == "connection lost" and not secure:
+            way_out = "A manager that was not started with --insecure does not talk to one without a credential"
+            return Unreachable(f"no manager answers at {address} ({why}). {way_out}", code=code)
         if why:
             return Unreachable(f"no manager answers at {address} ({why}). {_WAY_OUT}", code=code)
         return Unreachable(f"the manager at {address} can't answer now: {details or 'no reason given'}", code=code)

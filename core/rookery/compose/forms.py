@@ -182,6 +182,21 @@ def disconnect(node: Node, path: str, problems: Problems) -> tuple[Node, ...]:
     return _one_text(node, path, problems, "action", "keep, stop or a mapping")
 
 
+def balance(node: Node, path: str, problems: Problems) -> tuple[Node, ...]:
+    """The name of a method for `{method: …}`."""
+    return _one_text(node, path, problems, "method", "the name of a method or a mapping")
+
+
+def redirect(node: Node, path: str, problems: Problems) -> tuple[Node, ...]:
+    """`https` for `{scheme: https}`."""
+    return _one_text(node, path, problems, "scheme", "http, https or a mapping")
+
+
+def rollout(node: Node, path: str, problems: Problems) -> tuple[Node, ...]:
+    """The name of a strategy for `{strategy: …}`."""
+    return _one_text(node, path, problems, "strategy", "rolling, blue-green, canary or a mapping")
+
+
 def _one_text(node: Node, path: str, problems: Problems, key: str, expected: str) -> tuple[Node, ...]:
     if isinstance(node, Scalar):
         return (mapping({key: node}, node.mark),)

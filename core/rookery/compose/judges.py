@@ -12,6 +12,7 @@ from rookery.compose.schema import Fault
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}\Z")
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}\Z")
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9._/-]*"
 _CONSTRAINT = re.compile(r"(?P<key>[A-Za-z][A-Za-z0-9._/-]*)\s*(?P<sign>==|!=)\s*(?P<value>\S.*)\Z")
 _NODE_KEY = re.compile(rf"node\.(id|hostname|platform\.os|platform\.arch|labels\.{_LABEL})\Z|engine\.labels\.{_LABEL}\Z")
@@ -169,8 +170,12 @@ def pull_policy(text: str) -> Fault | None:
 
 
 def app_protocol(text: str) -> Fault | None:
-    if text.lower() in ("http2", "h2c", "grpc", "grpc-web"):
-        return Fault(message=f"'{text}' is balanced by connection, not yet by request", is_warning=True)
+    if text.lower() in ("https", "h2", "grpcs"):
+        return Fault(
+            message=f"'{text}' is passed through by connection: what is encrypted to the replica can't be looked into",
+            hint="let the proxies end TLS: x-rookery.http with `tls: true`",
+            is_warning=True,
+        )
     return None
 
 
@@ -212,6 +217,84 @@ def image(text: str) -> Fault | None:
     if re.fullmatch(r"[^\s\x00-\x1f]{1,512}", text):
         return None
     return Fault(message=f"'{text}' is no name of an image" if text else "the name of the image is empty")
+
+
+def share(text: str) -> Fault | None:
+    """Some of the requests, in percent."""
+    value = units.percent(text)
+    if value is None:
+        return Fault(message=f"expected whole percent such as 5 or 5%, got '{text[:40]}'")
+    return None if 1 <= value <= 100 else Fault(message=f"expected 1 to 100 percent, got {value}")
+
+
+def usage(text: str) -> Fault | None:
+    """How much of what a replica may use, in percent; more than 100 where it may use more than was reserved."""
+    value = units.percent(text)
+    if value is None:
+        return Fault(message=f"expected whole percent such as 60 or 60%, got '{text[:40]}'")
+    return None if 1 <= value <= 1000 else Fault(message=f"expected 1 to 1000 percent, got {value}")
+
+
+def tolerance(text: str) -> Fault | None:
+    value = units.percent(text)
+    if value is None:
+        return Fault(message=f"expected whole percent such as 10 or 10%, got '{text[:40]}'")
+    return None if 0 <= value < 100 else Fault(message=f"expected 0 to 99 percent, got {value}")
+
+
+def step(text: str) -> Fault | None:
+    """How many replicas at a time: a number, or percent of those there are."""
+    value = units.percent(text)
+    if value is None or not 1 <= value <= 10_000:
+        return Fault(message=f"expected a number of replicas such as 4, or percent such as 50%, got '{text[:40]}'")
+    return None
+
+
+def cron(text: str) -> Fault | None:
+    from rookery.cron import cron_fault  # lazy: few files have schedules
+
+    fault = cron_fault(text)
+    return Fault(message=fault) if fault else None
+
+
+def time_zone(text: str) -> Fault | None:
+    from rookery.cron import zone_fault  # lazy: few files have schedules
+
+    fault = zone_fault(text)
+    return Fault(message=fault) if fault else None
+
+
+def cookie(text: str) -> Fault | None:
+    return _token(text, "cookie")
+
+
+def header(text: str) -> Fault | None:
+    return _token(text, "header")
+
+
+def hash_key(text: str) -> Fault | None:
+    """What requests are hashed by."""
+    kind, _, name = text.partition(" ")
+    if text == "client":
+        return None
+    if kind not in ("header", "cookie") or not name:
+        return Fault(message=f"expected client, header NAME or cookie NAME, got '{text[:60]}'")
+    return _token(name, kind)
+
+
+def _token(text: str, what: str) -> Fault | None:
+    """RFC 9110, section 5.6.2: what names of headers are made of, and those of cookies too (RFC 6265)."""
+    if _TOKEN.match(text):
+        return None
+    return Fault(message=f"'{text[:40]}' is no name of a {what}", hint="it is 1 to 128 letters, digits and !#$%&'*+-.^_`|~")
+
+
+def allowed(text: str) -> Fault | None:
+    """An app, a service of one, or all."""
+    app, slash, service = text.partition("/")
+    if text == "*" or (APP_NAME.match(app) and (not slash or APP_NAME.match(service))):
+        return None
+    return Fault(message=f"'{text[:80]}' is neither APP, APP/SERVICE nor '*'", hint="such as shop, or shop/web")
 
 
 def rebalance(text: str) -> Fault | None:

@@ -28,7 +28,7 @@ RESOURCES = Object(
                 keys={
                     "cpus": works(Number(), "cores that a replica may use"),
                     "memory": works(SIZE),
-                    "pids": works(Whole(low=-1), "processes in a replica; 0 and -1 are no bound"),
+                    "pids": works(Whole(low=-1), "processes and threads in a replica; default 4096; 0 and -1 are no bound"),
                 }
             )
         ),
@@ -52,7 +52,8 @@ _UPDATE = {
     "max_failure_ratio": works(Number(high=1.0)),
     "order": works(
         Text(choices=("start-first", "stop-first")),
-        "default start-first; stop-first where a port has `mode: host` and a published port",
+        "default start-first; stop-first where two replicas can't be side by side: a port has `mode: host` and a published port,"
+        " the only replica writes to a named volume, or `on_disconnect` is `stop`",
     ),
 }
 

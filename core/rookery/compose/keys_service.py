@@ -50,7 +50,10 @@ PORT = Object(
             Text(choices=("ingress", "host")), "`ingress`: every proxy listens and balances; `host`: only the replica's node"
         ),
         "host_ip": works(Text(check=judges.address), "with `mode: host` only"),
-        "app_protocol": works(Text(check=judges.app_protocol), "`http` or `tcp`; default found from the first bytes"),
+        "app_protocol": works(
+            Text(check=judges.app_protocol),
+            "`http`, `grpc` (or `h2c`, `http2`: each call is balanced by itself) or `tcp`; default found from the first bytes",
+        ),
         "name": no_effect(TEXT, "ports go by their number"),
     },
     required=("target",),
@@ -149,7 +152,7 @@ SERVICE = Object(
                             Text(choices=("service_started", "service_healthy", "service_completed_successfully")),
                             "default service_started",
                         ),
-                        "restart": works(FLAG),
+                        "restart": works(FLAG, "restart this service when that one was updated"),
                         "required": works(FLAG),
                     }
                 ),

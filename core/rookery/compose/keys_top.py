@@ -62,10 +62,10 @@ VOLUME = Object(
 _FILE = {
     "file": works(PATH),
     "environment": works(TEXT, "the variable that holds the content"),
-    "name": no_effect(TEXT, "it goes by its key within the app"),
+    "name": works(TEXT, "with `external`: its name in the cluster; default its key"),
     "labels": no_effect(PAIRS, "secrets and configs have no labels"),
     "template_driver": refused("templates are not supported", "give the content as it should be"),
-    "external": works(FLAG, "refused yet: the content must be given"),
+    "external": works(FLAG, "made with `rookery secret create` or `rookery config create`"),
 }
 
 APP = Object(
@@ -81,8 +81,10 @@ APP = Object(
                 value=Object(
                     keys={
                         **_FILE,
-                        "driver": refused("secret drivers are not supported", "give `file:` or `environment:`"),
-                        "driver_opts": refused("secret drivers are not supported", "give `file:` or `environment:`"),
+                        "driver": refused("secret drivers are not supported", "give `file:`, `environment:` or `external: true`"),
+                        "driver_opts": refused(
+                            "secret drivers are not supported", "give `file:`, `environment:` or `external: true`"
+                        ),
                     },
                     tidy=forms.external,
                 ),

@@ -48,6 +48,11 @@ def whole(text: str) -> int | None:
     return None
 
 
+def percent(text: str) -> int | None:
+    """`5` or `5%`."""
+    return whole(text.removesuffix("%"))
+
+
 def number(text: str) -> float | None:
     if len(text) <= _LONGEST and re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?", text, re.ASCII):
         return float(text)

@@ -53,7 +53,11 @@ class FileKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMount:
-    """A secret or config as a file in the container. `digest` (sha256 of the content) makes new content a new revision."""
+    """A secret or config as a file in the container, by its key in the compose file.
+
+    Where its content came with the app, `digest` (see FileContent) makes new content a new revision. Else it is a version of the
+    app's StoredFile `source`, and makes a new one that; 0 is the latest, before the manager has looked which that is.
+    """
 
     kind: FileKind
     name: str
@@ -62,6 +66,8 @@ class FileMount:
     gid: str = ""
     mode: int = 0o444
     digest: str = ""
+    source: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,12 @@ class NodeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeCondition:
-    """Something wrong with a node that does not make it down: `engine-away`, `disk-full`."""
+    """Something wrong with a node that does not make it down.
+
+    `engine-away`: its engine can't be reached, or takes calls and answers none (`why` says that it hangs). `disk-full`: there is
+    little room where the agent's or the engine's data is, or something could not be written. `isolation-off`: its containers are
+    not kept from what they should not reach.
+    """
 
     name: str
     why: str
@@ -49,7 +54,10 @@ class NodeCondition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """`availability` and `labels` are the operator's (spec), the rest was observed."""
+    """`availability` and `labels` are the operator's (spec), the rest was observed.
+
+    `downs` is how often it went down without a long quiet time between. One that is `held_off` is back, but gets no new work yet.
+    """
 
     id: NodeId
     info: NodeInfo
@@ -60,6 +68,8 @@ class Node:
     joined_at: float = 0.0
     changed_at: float = 0.0
     conditions: tuple[NodeCondition, ...] = ()
+    downs: int = 0
+    held_off: bool = False
 
     @property
     def name(self) -> str:
@@ -68,7 +78,7 @@ class Node:
     @property
     def takes_work(self) -> bool:
         """True where new replicas may be placed on it, as far as its state and the operator are concerned."""
-        return self.state is NodeState.READY and self.availability is Availability.ACTIVE
+        return self.state is NodeState.READY and self.availability is Availability.ACTIVE and not self.held_off
 
     @property
     def all_labels(self) -> Mapping[str, str]:

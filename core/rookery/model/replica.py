@@ -69,6 +69,7 @@ TRANSITIONS: Mapping[tuple[ReplicaState, ReplicaState], Transition] = MappingPro
     {(move.before, move.after): move for move in _moves()}
 )
 ENDED = frozenset({ReplicaState.STOPPED, ReplicaState.FAILED, ReplicaState.LOST})
+LEAVING = frozenset({ReplicaState.DRAINING, ReplicaState.STOPPING})
 
 
 def can_move(before: ReplicaState, after: ReplicaState) -> bool:
@@ -82,6 +83,7 @@ def is_ended(state: ReplicaState) -> bool:
 
 class Desired(StrEnum):
     RUN = "run"
+    PREPARE = "prepare"  # all it needs is to be on its node, but it is not started yet
     STOP = "stop"
 
 
@@ -92,21 +94,25 @@ class PortProtocol(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a replica answers for its port `target`."""
+    """Where a replica answers for its port `target`. The replica's `revision`, `weight` and `place` (its node's value of what is
+    preferred) are told in routes only."""
 
     replica_id: ReplicaId
     address: str
     port: int
     target: int
     protocol: PortProtocol = PortProtocol.TCP
+    revision: int = 0
+    weight: int = 1
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
     """`why` is the reason of the latest transition, made at `changed_at`. A `ready_at` or `drain_deadline_at` of 0 is none.
 
-    `desired` is what the manager wants: an ended replica that was to run has ended by itself. `move_why` is why another one is to
-    take its place on another node; empty where it may stay.
+    `desired` is what the manager wants: an ended replica that was not to stop has ended by itself. `move_why` is why another one
+    is to take its place on another node; empty where it may stay.
     """
 
     id: ReplicaId
@@ -143,9 +149,14 @@ class Replica:
         return self.state in ENDED
 
     @property
+    def leaving(self) -> bool:
+        """True where it is on its way out, drained or stopping."""
+        return self.state in LEAVING
+
+    @property
     def ended_by_itself(self) -> bool:
         """True where nobody asked for its end, and no node was lost."""
-        return self.state in (ReplicaState.STOPPED, ReplicaState.FAILED) and self.desired is Desired.RUN
+        return self.state in (ReplicaState.STOPPED, ReplicaState.FAILED) and self.desired is not Desired.STOP
 
     @property
     def completed(self) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """CPU in cores (0.5 is half a core), memory in bytes; `pids` is a limit only, 0 is none."""
+    """CPU in cores (0.5 is half a core), memory in bytes; `pids` is a limit only: 0 is the agent's default, -1 none."""
 
     cpus: float = 0.0
     memory_bytes: int = 0

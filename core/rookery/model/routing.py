@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rookery.model.balancing import Balancing
+from rookery.model.http_rules import HttpRules
 from rookery.model.ids import ReplicaId, RouteId
 from rookery.model.replica import Endpoint
 
@@ -12,11 +14,36 @@ class ListenProtocol(StrEnum):
     HTTP = "http"
     TCP = "tcp"
     UDP = "udp"
+    HTTP2 = "http2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """`share` percent of a route's requests go to the endpoints of `replica_ids`, the others to the rest.
+
+    Requests with the same value of the sticky cookie or header go to the same side; a client without the cookie is given one.
+    """
+
+    share: int
+    replica_ids: tuple[ReplicaId, ...] = ()
+    sticky_cookie: str = ""
+    sticky_header: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """How long requests wait for an endpoint while there is none, and how many at a time in each worker of a proxy."""
+
+    timeout_s: float
+    most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A port, host and path that the proxies listen for, and the ready endpoints behind it; an empty host or path is any."""
+    """A port, host and path that the proxies listen for, and the ready endpoints behind it; an empty host or path is any.
+
+    Without a `split` all endpoints get their equal part; without a `hold` requests are refused while there is no endpoint.
+    """
 
     id: RouteId
     app: str
@@ -28,6 +55,12 @@ class Route:
     strip_path: bool = False
     endpoints: tuple[Endpoint, ...] = ()
     why_empty: str = ""
+    split: Split | None = None
+    rules: HttpRules = HttpRules()
+    balancing: Balancing = Balancing()
+    proxy_protocol: int = 0
+    tls: bool = False
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +86,23 @@ class EndpointStats:
     bytes_in: int = 0
     bytes_out: int = 0
     latency_counts: tuple[int, ...] = ()
+    ejections: int = 0
+    revision: int = 0
+    latency_sum_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteStats:
-    """`refused` were answered by the proxy itself: no endpoint, or not understood."""
+    """`refused` were answered by the proxy itself: no endpoint, or not understood. `resends` are requests that broke and were
+    sent again; `resends_denied` were not, since too many were. `held` wait for an endpoint now."""
 
     route_id: RouteId
     requests: int = 0
     refused: int = 0
     connections: int = 0
+    resends: int = 0
+    resends_denied: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rookery.model.autoscale import Autoscale
+from rookery.model.balancing import Balancing
 from rookery.model.container import ContainerSpec
+from rookery.model.http_rules import HttpRules
 from rookery.model.node import RuntimeKind
 from rookery.model.probe import ImageProbe, Probe
 from rookery.model.replica import PortProtocol
 from rookery.model.resources import Resources
+from rookery.model.rollout import Rolling, Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,10 @@ class FailureAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConfig:
-    """How replicas are replaced. `parallelism` 0 is all at once; a new one counts when it stayed ready for `monitor_s`."""
+    """How replicas are replaced. `parallelism` 0 is all at once; a new one counts when it stayed ready for `monitor_s`.
+
+    Where no node has room for an old replica and its replacement, the old one goes first, unless `waits_for_room`.
+    """
 
     parallelism: int = 1
     delay_s: float = 0.0
@@ -84,6 +91,7 @@ class UpdateConfig:
     max_failure_ratio: float = 0.0
     failure_action: FailureAction = FailureAction.ROLLBACK
     progress_deadline_s: float = 600.0
+    waits_for_room: bool = False
 
 
 class PortMode(StrEnum):
@@ -93,7 +101,7 @@ class PortMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """`published` 0 is any free one. `app_protocol` is `http`, `tcp` or empty: found from the first bytes."""
+    """`published` 0 is any free one. `app_protocol` is `http`, `http2`, `tcp` or empty: found from the first bytes."""
 
     target: int
     published: int = 0
@@ -105,13 +113,20 @@ class Port:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRoute:
-    """Requests for a host and path prefix on the proxies' HTTP listener; an empty host or path is any."""
+    """Requests for a host and path prefix on the proxies' HTTP listener; an empty host or path is any.
+
+    `target` is 0 where requests are redirected, and so reach no replica. With `tls` the proxies speak it there,
+    with `http2` clients and replicas speak that.
+    """
 
     target: int
     host: str = ""
     path: str = ""
     published: int = 80
     strip_path: bool = False
+    rules: HttpRules = HttpRules()
+    tls: bool = False
+    http2: bool = False
 
 
 class DependencyCondition(StrEnum):
@@ -140,6 +155,8 @@ class ServiceSpec:
     """One service, fully resolved: it needs nothing else of its compose file.
 
     `reservations` are what the scheduler counts, `limits` what the engine enforces. `runtime` is where it can run.
+    `proxy_protocol` is the version of the header that replicas get before each TCP connection; 0 is none. `allow` names the
+    apps (`shop`), services of apps (`shop/web`) or all (`*`) whose replicas may reach what the service publishes.
     """
 
     name: str
@@ -162,11 +179,22 @@ class ServiceSpec:
     on_disconnect_after_s: float = 0.0
     runtime: RuntimeKind = RuntimeKind.DOCKER
     rebalance: bool = True
+    strategy: Strategy = field(default_factory=Rolling)
+    balancing: Balancing = field(default_factory=Balancing)
+    proxy_protocol: int = 0
+    autoscale: Autoscale | None = None
+    allow: tuple[str, ...] = ()
 
 
 def target_ports(spec: ServiceSpec) -> tuple[tuple[int, PortProtocol], ...]:
     """The ports at which the replicas of a service must be reachable by the proxies and probes, each once, in order."""
     wanted = [(port.target, port.protocol) for port in spec.ports if port.mode is PortMode.INGRESS]
-    wanted += [(route.target, PortProtocol.TCP) for route in spec.routes]
+    wanted += [(route.target, PortProtocol.TCP) for route in spec.routes if route.target]
     wanted += [(port, PortProtocol.TCP) for port in spec.expose]
     return tuple(dict.fromkeys(wanted))
+
+
+def is_balanced(spec: ServiceSpec) -> bool:
+    """Whether the proxies see what is asked of a service: connections, at least."""
+    ingress = (port for port in spec.ports if port.mode is PortMode.INGRESS)
+    return bool(spec.routes) or any(port.protocol is PortProtocol.TCP for port in ingress)

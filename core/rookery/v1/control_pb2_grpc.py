@@ -85,6 +85,36 @@ class ControlServiceStub:
                 request_serializer=rookery_dot_v1_dot_control__pb2.RollbackRequest.SerializeToString,
                 response_deserializer=rookery_dot_v1_dot_control__pb2.RollbackResponse.FromString,
                 _registered_method=True)
+        self.Restart = channel.unary_unary(
+                '/rookery.v1.ControlService/Restart',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RestartRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RestartResponse.FromString,
+                _registered_method=True)
+        self.UpdateRollout = channel.unary_unary(
+                '/rookery.v1.ControlService/UpdateRollout',
+                request_serializer=rookery_dot_v1_dot_control__pb2.UpdateRolloutRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RolloutStatus.FromString,
+                _registered_method=True)
+        self.GetRollout = channel.unary_unary(
+                '/rookery.v1.ControlService/GetRollout',
+                request_serializer=rookery_dot_v1_dot_control__pb2.GetRolloutRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RolloutStatus.FromString,
+                _registered_method=True)
+        self.GetAutoscale = channel.unary_unary(
+                '/rookery.v1.ControlService/GetAutoscale',
+                request_serializer=rookery_dot_v1_dot_control__pb2.GetAutoscaleRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.AutoscaleStatus.FromString,
+                _registered_method=True)
+        self.SetAutoscale = channel.unary_unary(
+                '/rookery.v1.ControlService/SetAutoscale',
+                request_serializer=rookery_dot_v1_dot_control__pb2.SetAutoscaleRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.AutoscaleStatus.FromString,
+                _registered_method=True)
+        self.ListAppRevisions = channel.unary_unary(
+                '/rookery.v1.ControlService/ListAppRevisions',
+                request_serializer=rookery_dot_v1_dot_control__pb2.ListAppRevisionsRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.ListAppRevisionsResponse.FromString,
+                _registered_method=True)
         self.ListReplicas = channel.unary_unary(
                 '/rookery.v1.ControlService/ListReplicas',
                 request_serializer=rookery_dot_v1_dot_control__pb2.ListReplicasRequest.SerializeToString,
@@ -120,15 +150,50 @@ class ControlServiceStub:
                 request_serializer=rookery_dot_v1_dot_control__pb2.RemoveNodeRequest.SerializeToString,
                 response_deserializer=rookery_dot_v1_dot_control__pb2.RemoveNodeResponse.FromString,
                 _registered_method=True)
+        self.CreatePool = channel.unary_unary(
+                '/rookery.v1.ControlService/CreatePool',
+                request_serializer=rookery_dot_v1_dot_control__pb2.CreatePoolRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.Pool.FromString,
+                _registered_method=True)
+        self.ListPools = channel.unary_unary(
+                '/rookery.v1.ControlService/ListPools',
+                request_serializer=rookery_dot_v1_dot_control__pb2.ListPoolsRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.ListPoolsResponse.FromString,
+                _registered_method=True)
+        self.GetPool = channel.unary_unary(
+                '/rookery.v1.ControlService/GetPool',
+                request_serializer=rookery_dot_v1_dot_control__pb2.GetPoolRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.Pool.FromString,
+                _registered_method=True)
+        self.UpdatePool = channel.unary_unary(
+                '/rookery.v1.ControlService/UpdatePool',
+                request_serializer=rookery_dot_v1_dot_control__pb2.UpdatePoolRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.Pool.FromString,
+                _registered_method=True)
+        self.RemovePool = channel.unary_unary(
+                '/rookery.v1.ControlService/RemovePool',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RemovePoolRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RemovePoolResponse.FromString,
+                _registered_method=True)
         self.ListProxies = channel.unary_unary(
                 '/rookery.v1.ControlService/ListProxies',
                 request_serializer=rookery_dot_v1_dot_control__pb2.ListProxiesRequest.SerializeToString,
                 response_deserializer=rookery_dot_v1_dot_control__pb2.ListProxiesResponse.FromString,
                 _registered_method=True)
+        self.RemoveProxy = channel.unary_unary(
+                '/rookery.v1.ControlService/RemoveProxy',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RemoveProxyRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RemoveProxyResponse.FromString,
+                _registered_method=True)
         self.ListRoutes = channel.unary_unary(
                 '/rookery.v1.ControlService/ListRoutes',
                 request_serializer=rookery_dot_v1_dot_control__pb2.ListRoutesRequest.SerializeToString,
                 response_deserializer=rookery_dot_v1_dot_types__pb2.RouteTable.FromString,
+                _registered_method=True)
+        self.GetTraffic = channel.unary_unary(
+                '/rookery.v1.ControlService/GetTraffic',
+                request_serializer=rookery_dot_v1_dot_control__pb2.GetTrafficRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.TrafficReport.FromString,
                 _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/rookery.v1.ControlService/Explain',
@@ -144,6 +209,111 @@ class ControlServiceStub:
                 '/rookery.v1.ControlService/Watch',
                 request_serializer=rookery_dot_v1_dot_control__pb2.WatchRequest.SerializeToString,
                 response_deserializer=rookery_dot_v1_dot_control__pb2.WatchResponse.FromString,
+                _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/rookery.v1.ControlService/Backup',
+                request_serializer=rookery_dot_v1_dot_control__pb2.BackupRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.BackupChunk.FromString,
+                _registered_method=True)
+        self.WhoAmI = channel.unary_unary(
+                '/rookery.v1.ControlService/WhoAmI',
+                request_serializer=rookery_dot_v1_dot_control__pb2.WhoAmIRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.WhoAmIResponse.FromString,
+                _registered_method=True)
+        self.CreateToken = channel.unary_unary(
+                '/rookery.v1.ControlService/CreateToken',
+                request_serializer=rookery_dot_v1_dot_control__pb2.CreateTokenRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.CreateTokenResponse.FromString,
+                _registered_method=True)
+        self.ListTokens = channel.unary_unary(
+                '/rookery.v1.ControlService/ListTokens',
+                request_serializer=rookery_dot_v1_dot_control__pb2.ListTokensRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.ListTokensResponse.FromString,
+                _registered_method=True)
+        self.RemoveToken = channel.unary_unary(
+                '/rookery.v1.ControlService/RemoveToken',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RemoveTokenRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RemoveTokenResponse.FromString,
+                _registered_method=True)
+        self.ListPeople = channel.unary_unary(
+                '/rookery.v1.ControlService/ListPeople',
+                request_serializer=rookery_dot_v1_dot_control__pb2.ListPeopleRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.ListPeopleResponse.FromString,
+                _registered_method=True)
+        self.PutPerson = channel.unary_unary(
+                '/rookery.v1.ControlService/PutPerson',
+                request_serializer=rookery_dot_v1_dot_control__pb2.PutPersonRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.Person.FromString,
+                _registered_method=True)
+        self.RemovePerson = channel.unary_unary(
+                '/rookery.v1.ControlService/RemovePerson',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RemovePersonRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RemovePersonResponse.FromString,
+                _registered_method=True)
+        self.CreateFile = channel.unary_unary(
+                '/rookery.v1.ControlService/CreateFile',
+                request_serializer=rookery_dot_v1_dot_control__pb2.CreateFileRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.StoredFile.FromString,
+                _registered_method=True)
+        self.ListFiles = channel.unary_unary(
+                '/rookery.v1.ControlService/ListFiles',
+                request_serializer=rookery_dot_v1_dot_control__pb2.ListFilesRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.ListFilesResponse.FromString,
+                _registered_method=True)
+        self.GetFile = channel.unary_unary(
+                '/rookery.v1.ControlService/GetFile',
+                request_serializer=rookery_dot_v1_dot_control__pb2.GetFileRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.GetFileResponse.FromString,
+                _registered_method=True)
+        self.RotateFile = channel.unary_unary(
+                '/rookery.v1.ControlService/RotateFile',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RotateFileRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RotateFileResponse.FromString,
+                _registered_method=True)
+        self.RemoveFile = channel.unary_unary(
+                '/rookery.v1.ControlService/RemoveFile',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RemoveFileRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.RemoveFileResponse.FromString,
+                _registered_method=True)
+        self.GetLock = channel.unary_unary(
+                '/rookery.v1.ControlService/GetLock',
+                request_serializer=rookery_dot_v1_dot_control__pb2.GetLockRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.LockStatus.FromString,
+                _registered_method=True)
+        self.SetLock = channel.unary_unary(
+                '/rookery.v1.ControlService/SetLock',
+                request_serializer=rookery_dot_v1_dot_control__pb2.SetLockRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.LockStatus.FromString,
+                _registered_method=True)
+        self.Unlock = channel.unary_unary(
+                '/rookery.v1.ControlService/Unlock',
+                request_serializer=rookery_dot_v1_dot_control__pb2.UnlockRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.LockStatus.FromString,
+                _registered_method=True)
+        self.GetPolicy = channel.unary_unary(
+                '/rookery.v1.ControlService/GetPolicy',
+                request_serializer=rookery_dot_v1_dot_control__pb2.GetPolicyRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.Policy.FromString,
+                _registered_method=True)
+        self.GetAuthorityStatus = channel.unary_unary(
+                '/rookery.v1.ControlService/GetAuthorityStatus',
+                request_serializer=rookery_dot_v1_dot_control__pb2.GetAuthorityStatusRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.AuthorityStatus.FromString,
+                _registered_method=True)
+        self.RotateAuthority = channel.unary_unary(
+                '/rookery.v1.ControlService/RotateAuthority',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RotateAuthorityRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.AuthorityStatus.FromString,
+                _registered_method=True)
+        self.DropAuthority = channel.unary_unary(
+                '/rookery.v1.ControlService/DropAuthority',
+                request_serializer=rookery_dot_v1_dot_control__pb2.DropAuthorityRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.AuthorityStatus.FromString,
+                _registered_method=True)
+        self.VerifyAudit = channel.unary_unary(
+                '/rookery.v1.ControlService/VerifyAudit',
+                request_serializer=rookery_dot_v1_dot_control__pb2.VerifyAuditRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.AuditReport.FromString,
                 _registered_method=True)
 
 
@@ -207,8 +377,48 @@ class ControlServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Rollback(self, request, context):
-        """Returns a service to one of its revisions. Idempotent: the revision that is in force changes nothing.
+        """Returns a service to one of its revisions, or all services of an app to what they were. Idempotent: what is in force already
+        changes nothing.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Restart(self, request, context):
+        """Replaces the replicas of a service, or of all services of an app, by new ones of the same revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRollout(self, request, context):
+        """Pauses, resumes or aborts the rollout that is under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRollout(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAutoscale(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAutoscale(self, request, context):
+        """Changes by what a service is scaled, until its next deploy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAppRevisions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -255,14 +465,59 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreatePool(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPools(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPool(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePool(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemovePool(self, request, context):
+        """Begins to drain and remove all nodes of a pool, and then the pool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListProxies(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemoveProxy(self, request, context):
+        """All certificates of the proxy are void from now on, and it serves nothing any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRoutes(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTraffic(self, request, context):
+        """What proxies counted since the manager started; the difference of two answers is what happened between them.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -282,6 +537,148 @@ class ControlServiceServicer:
 
     def Watch(self, request, context):
         """Follows the cluster: one message a store revision that touches what was asked for, from now or from a revision on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Backup(self, request, context):
+        """The store as it is at one moment, as a file that 'rookery admin restore' takes. It holds secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhoAmI(self, request, context):
+        """Who the caller is, and what it may do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateToken(self, request, context):
+        """Tokens with which agents and proxies join, and people log in.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTokens(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveToken(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPeople(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutPerson(self, request, context):
+        """Makes a person, or gives one another role or other apps.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemovePerson(self, request, context):
+        """All certificates of the person are void from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateFile(self, request, context):
+        """Secrets and configs of an app that are made by themselves, and mounted by `external: true`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFiles(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFile(self, request, context):
+        """Of a config also its content; of a secret that is never shown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateFile(self, request, context):
+        """A new version, and a new revision of each service that uses the file: an ordinary rollout.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveFile(self, request, context):
+        """Refused while a service uses it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLock(self, request, context):
+        """Whether the manager can read secrets and configs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLock(self, request, context):
+        """What the manager needs to read them after its next start: its key file, or a passphrase.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unlock(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPolicy(self, request, context):
+        """Who may deploy what reaches beyond its container: privileged, the nodes' files, devices and so on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAuthorityStatus(self, request, context):
+        """The certificate authority: what it is, and who has a certificate of which.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateAuthority(self, request, context):
+        """Begins to replace it by a new one. Both are trusted until everybody has moved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropAuthority(self, request, context):
+        """Drops the old one now: who has not moved has to join, or log in, again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAudit(self, request, context):
+        """Checks the chain of hashes over the history.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,6 +737,36 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     request_deserializer=rookery_dot_v1_dot_control__pb2.RollbackRequest.FromString,
                     response_serializer=rookery_dot_v1_dot_control__pb2.RollbackResponse.SerializeToString,
             ),
+            'Restart': grpc.unary_unary_rpc_method_handler(
+                    servicer.Restart,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RestartRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RestartResponse.SerializeToString,
+            ),
+            'UpdateRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRollout,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.UpdateRolloutRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RolloutStatus.SerializeToString,
+            ),
+            'GetRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRollout,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.GetRolloutRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RolloutStatus.SerializeToString,
+            ),
+            'GetAutoscale': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAutoscale,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.GetAutoscaleRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.AutoscaleStatus.SerializeToString,
+            ),
+            'SetAutoscale': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAutoscale,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.SetAutoscaleRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.AutoscaleStatus.SerializeToString,
+            ),
+            'ListAppRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAppRevisions,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.ListAppRevisionsRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.ListAppRevisionsResponse.SerializeToString,
+            ),
             'ListReplicas': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReplicas,
                     request_deserializer=rookery_dot_v1_dot_control__pb2.ListReplicasRequest.FromString,
@@ -375,15 +802,50 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     request_deserializer=rookery_dot_v1_dot_control__pb2.RemoveNodeRequest.FromString,
                     response_serializer=rookery_dot_v1_dot_control__pb2.RemoveNodeResponse.SerializeToString,
             ),
+            'CreatePool': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePool,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.CreatePoolRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.Pool.SerializeToString,
+            ),
+            'ListPools': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPools,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.ListPoolsRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.ListPoolsResponse.SerializeToString,
+            ),
+            'GetPool': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPool,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.GetPoolRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.Pool.SerializeToString,
+            ),
+            'UpdatePool': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePool,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.UpdatePoolRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.Pool.SerializeToString,
+            ),
+            'RemovePool': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemovePool,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RemovePoolRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RemovePoolResponse.SerializeToString,
+            ),
             'ListProxies': grpc.unary_unary_rpc_method_handler(
                     servicer.ListProxies,
                     request_deserializer=rookery_dot_v1_dot_control__pb2.ListProxiesRequest.FromString,
                     response_serializer=rookery_dot_v1_dot_control__pb2.ListProxiesResponse.SerializeToString,
             ),
+            'RemoveProxy': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveProxy,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RemoveProxyRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RemoveProxyResponse.SerializeToString,
+            ),
             'ListRoutes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRoutes,
                     request_deserializer=rookery_dot_v1_dot_control__pb2.ListRoutesRequest.FromString,
                     response_serializer=rookery_dot_v1_dot_types__pb2.RouteTable.SerializeToString,
+            ),
+            'GetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTraffic,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.GetTrafficRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.TrafficReport.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -399,6 +861,111 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=rookery_dot_v1_dot_control__pb2.WatchRequest.FromString,
                     response_serializer=rookery_dot_v1_dot_control__pb2.WatchResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.BackupRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.BackupChunk.SerializeToString,
+            ),
+            'WhoAmI': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoAmI,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.WhoAmIRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.WhoAmIResponse.SerializeToString,
+            ),
+            'CreateToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateToken,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.CreateTokenRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.CreateTokenResponse.SerializeToString,
+            ),
+            'ListTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokens,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.ListTokensRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.ListTokensResponse.SerializeToString,
+            ),
+            'RemoveToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveToken,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RemoveTokenRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RemoveTokenResponse.SerializeToString,
+            ),
+            'ListPeople': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPeople,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.ListPeopleRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.ListPeopleResponse.SerializeToString,
+            ),
+            'PutPerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutPerson,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.PutPersonRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.Person.SerializeToString,
+            ),
+            'RemovePerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemovePerson,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RemovePersonRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RemovePersonResponse.SerializeToString,
+            ),
+            'CreateFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateFile,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.CreateFileRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.StoredFile.SerializeToString,
+            ),
+            'ListFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFiles,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.ListFilesRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.ListFilesResponse.SerializeToString,
+            ),
+            'GetFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFile,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.GetFileRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.GetFileResponse.SerializeToString,
+            ),
+            'RotateFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateFile,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RotateFileRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RotateFileResponse.SerializeToString,
+            ),
+            'RemoveFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveFile,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RemoveFileRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.RemoveFileResponse.SerializeToString,
+            ),
+            'GetLock': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLock,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.GetLockRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.LockStatus.SerializeToString,
+            ),
+            'SetLock': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLock,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.SetLockRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.LockStatus.SerializeToString,
+            ),
+            'Unlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unlock,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.UnlockRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.LockStatus.SerializeToString,
+            ),
+            'GetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicy,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.GetPolicyRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.Policy.SerializeToString,
+            ),
+            'GetAuthorityStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAuthorityStatus,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.GetAuthorityStatusRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.AuthorityStatus.SerializeToString,
+            ),
+            'RotateAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateAuthority,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RotateAuthorityRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.AuthorityStatus.SerializeToString,
+            ),
+            'DropAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropAuthority,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.DropAuthorityRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.AuthorityStatus.SerializeToString,
+            ),
+            'VerifyAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAudit,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.VerifyAuditRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.AuditReport.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -682,6 +1249,168 @@ class ControlService:
             _registered_method=True)
 
     @staticmethod
+    def Restart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/Restart',
+            rookery_dot_v1_dot_control__pb2.RestartRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RestartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/UpdateRollout',
+            rookery_dot_v1_dot_control__pb2.UpdateRolloutRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RolloutStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/GetRollout',
+            rookery_dot_v1_dot_control__pb2.GetRolloutRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RolloutStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAutoscale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/GetAutoscale',
+            rookery_dot_v1_dot_control__pb2.GetAutoscaleRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.AutoscaleStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAutoscale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/SetAutoscale',
+            rookery_dot_v1_dot_control__pb2.SetAutoscaleRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.AutoscaleStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAppRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/ListAppRevisions',
+            rookery_dot_v1_dot_control__pb2.ListAppRevisionsRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.ListAppRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListReplicas(request,
             target,
             options=(),
@@ -871,6 +1600,141 @@ class ControlService:
             _registered_method=True)
 
     @staticmethod
+    def CreatePool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/CreatePool',
+            rookery_dot_v1_dot_control__pb2.CreatePoolRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.Pool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/ListPools',
+            rookery_dot_v1_dot_control__pb2.ListPoolsRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.ListPoolsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/GetPool',
+            rookery_dot_v1_dot_control__pb2.GetPoolRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.Pool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/UpdatePool',
+            rookery_dot_v1_dot_control__pb2.UpdatePoolRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.Pool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemovePool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/RemovePool',
+            rookery_dot_v1_dot_control__pb2.RemovePoolRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RemovePoolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListProxies(request,
             target,
             options=(),
@@ -898,6 +1762,33 @@ class ControlService:
             _registered_method=True)
 
     @staticmethod
+    def RemoveProxy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/RemoveProxy',
+            rookery_dot_v1_dot_control__pb2.RemoveProxyRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RemoveProxyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListRoutes(request,
             target,
             options=(),
@@ -914,6 +1805,33 @@ class ControlService:
             '/rookery.v1.ControlService/ListRoutes',
             rookery_dot_v1_dot_control__pb2.ListRoutesRequest.SerializeToString,
             rookery_dot_v1_dot_types__pb2.RouteTable.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/GetTraffic',
+            rookery_dot_v1_dot_control__pb2.GetTrafficRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.TrafficReport.FromString,
             options,
             channel_credentials,
             insecure,
@@ -995,6 +1913,573 @@ class ControlService:
             '/rookery.v1.ControlService/Watch',
             rookery_dot_v1_dot_control__pb2.WatchRequest.SerializeToString,
             rookery_dot_v1_dot_control__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rookery.v1.ControlService/Backup',
+            rookery_dot_v1_dot_control__pb2.BackupRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.BackupChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhoAmI(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/WhoAmI',
+            rookery_dot_v1_dot_control__pb2.WhoAmIRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.WhoAmIResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/CreateToken',
+            rookery_dot_v1_dot_control__pb2.CreateTokenRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.CreateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/ListTokens',
+            rookery_dot_v1_dot_control__pb2.ListTokensRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.ListTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/RemoveToken',
+            rookery_dot_v1_dot_control__pb2.RemoveTokenRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RemoveTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPeople(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/ListPeople',
+            rookery_dot_v1_dot_control__pb2.ListPeopleRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.ListPeopleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutPerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/PutPerson',
+            rookery_dot_v1_dot_control__pb2.PutPersonRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.Person.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemovePerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/RemovePerson',
+            rookery_dot_v1_dot_control__pb2.RemovePersonRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RemovePersonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/CreateFile',
+            rookery_dot_v1_dot_control__pb2.CreateFileRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.StoredFile.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/ListFiles',
+            rookery_dot_v1_dot_control__pb2.ListFilesRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.ListFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/GetFile',
+            rookery_dot_v1_dot_control__pb2.GetFileRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.GetFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/RotateFile',
+            rookery_dot_v1_dot_control__pb2.RotateFileRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RotateFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/RemoveFile',
+            rookery_dot_v1_dot_control__pb2.RemoveFileRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.RemoveFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/GetLock',
+            rookery_dot_v1_dot_control__pb2.GetLockRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.LockStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/SetLock',
+            rookery_dot_v1_dot_control__pb2.SetLockRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.LockStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/Unlock',
+            rookery_dot_v1_dot_control__pb2.UnlockRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.LockStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/GetPolicy',
+            rookery_dot_v1_dot_control__pb2.GetPolicyRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.Policy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAuthorityStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/GetAuthorityStatus',
+            rookery_dot_v1_dot_control__pb2.GetAuthorityStatusRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.AuthorityStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/RotateAuthority',
+            rookery_dot_v1_dot_control__pb2.RotateAuthorityRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.AuthorityStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/DropAuthority',
+            rookery_dot_v1_dot_control__pb2.DropAuthorityRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.AuthorityStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/VerifyAudit',
+            rookery_dot_v1_dot_control__pb2.VerifyAuditRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.AuditReport.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,7 +44,18 @@ class ControlServiceStub:
     GetService: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetServiceRequest, _control_pb2.ServiceDetail]
     Scale: _grpc.UnaryUnaryMultiCallable[_control_pb2.ScaleRequest, _control_pb2.ScaleResponse]
     Rollback: _grpc.UnaryUnaryMultiCallable[_control_pb2.RollbackRequest, _control_pb2.RollbackResponse]
-    """Returns a service to one of its revisions. Idempotent: the revision that is in force changes nothing."""
+    """Returns a service to one of its revisions, or all services of an app to what they were. Idempotent: what is in force already
+    changes nothing.
+    """
+    Restart: _grpc.UnaryUnaryMultiCallable[_control_pb2.RestartRequest, _control_pb2.RestartResponse]
+    """Replaces the replicas of a service, or of all services of an app, by new ones of the same revision."""
+    UpdateRollout: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateRolloutRequest, _control_pb2.RolloutStatus]
+    """Pauses, resumes or aborts the rollout that is under way."""
+    GetRollout: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRolloutRequest, _control_pb2.RolloutStatus]
+    GetAutoscale: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetAutoscaleRequest, _control_pb2.AutoscaleStatus]
+    SetAutoscale: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetAutoscaleRequest, _control_pb2.AutoscaleStatus]
+    """Changes by what a service is scaled, until its next deploy."""
+    ListAppRevisions: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAppRevisionsRequest, _control_pb2.ListAppRevisionsResponse]
     ListReplicas: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListReplicasRequest, _control_pb2.ListReplicasResponse]
     GetReplica: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetReplicaRequest, _control_pb2.ReplicaDetail]
     Logs: _grpc.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _control_pb2.LogsResponse]
@@ -52,13 +63,60 @@ class ControlServiceStub:
     GetNode: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetNodeRequest, _control_pb2.NodeDetail]
     UpdateNode: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateNodeRequest, _control_pb2.NodeDetail]
     RemoveNode: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveNodeRequest, _control_pb2.RemoveNodeResponse]
+    CreatePool: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreatePoolRequest, _types_pb2.Pool]
+    ListPools: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListPoolsRequest, _control_pb2.ListPoolsResponse]
+    GetPool: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetPoolRequest, _types_pb2.Pool]
+    UpdatePool: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdatePoolRequest, _types_pb2.Pool]
+    RemovePool: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemovePoolRequest, _control_pb2.RemovePoolResponse]
+    """Begins to drain and remove all nodes of a pool, and then the pool."""
     ListProxies: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListProxiesRequest, _control_pb2.ListProxiesResponse]
+    RemoveProxy: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveProxyRequest, _control_pb2.RemoveProxyResponse]
+    """All certificates of the proxy are void from now on, and it serves nothing any more."""
     ListRoutes: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRoutesRequest, _types_pb2.RouteTable]
+    GetTraffic: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetTrafficRequest, _types_pb2.TrafficReport]
+    """What proxies counted since the manager started; the difference of two answers is what happened between them."""
     Explain: _grpc.UnaryUnaryMultiCallable[_control_pb2.ExplainRequest, _control_pb2.ExplainResponse]
     """Why a service's or replica's placement is what it is: every node with its reasons and scores."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListEventsRequest, _control_pb2.ListEventsResponse]
     Watch: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.WatchResponse]
     """Follows the cluster: one message a store revision that touches what was asked for, from now or from a revision on."""
+    Backup: _grpc.UnaryStreamMultiCallable[_control_pb2.BackupRequest, _control_pb2.BackupChunk]
+    """The store as it is at one moment, as a file that 'rookery admin restore' takes. It holds secrets."""
+    WhoAmI: _grpc.UnaryUnaryMultiCallable[_control_pb2.WhoAmIRequest, _control_pb2.WhoAmIResponse]
+    """Who the caller is, and what it may do."""
+    CreateToken: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateTokenRequest, _control_pb2.CreateTokenResponse]
+    """Tokens with which agents and proxies join, and people log in."""
+    ListTokens: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListTokensRequest, _control_pb2.ListTokensResponse]
+    RemoveToken: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveTokenRequest, _control_pb2.RemoveTokenResponse]
+    ListPeople: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListPeopleRequest, _control_pb2.ListPeopleResponse]
+    PutPerson: _grpc.UnaryUnaryMultiCallable[_control_pb2.PutPersonRequest, _types_pb2.Person]
+    """Makes a person, or gives one another role or other apps."""
+    RemovePerson: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemovePersonRequest, _control_pb2.RemovePersonResponse]
+    """All certificates of the person are void from now on."""
+    CreateFile: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateFileRequest, _types_pb2.StoredFile]
+    """Secrets and configs of an app that are made by themselves, and mounted by `external: true`."""
+    ListFiles: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]
+    GetFile: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetFileRequest, _control_pb2.GetFileResponse]
+    """Of a config also its content; of a secret that is never shown."""
+    RotateFile: _grpc.UnaryUnaryMultiCallable[_control_pb2.RotateFileRequest, _control_pb2.RotateFileResponse]
+    """A new version, and a new revision of each service that uses the file: an ordinary rollout."""
+    RemoveFile: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveFileRequest, _control_pb2.RemoveFileResponse]
+    """Refused while a service uses it."""
+    GetLock: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetLockRequest, _control_pb2.LockStatus]
+    """Whether the manager can read secrets and configs."""
+    SetLock: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetLockRequest, _control_pb2.LockStatus]
+    """What the manager needs to read them after its next start: its key file, or a passphrase."""
+    Unlock: _grpc.UnaryUnaryMultiCallable[_control_pb2.UnlockRequest, _control_pb2.LockStatus]
+    GetPolicy: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetPolicyRequest, _types_pb2.Policy]
+    """Who may deploy what reaches beyond its container: privileged, the nodes' files, devices and so on."""
+    GetAuthorityStatus: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetAuthorityStatusRequest, _types_pb2.AuthorityStatus]
+    """The certificate authority: what it is, and who has a certificate of which."""
+    RotateAuthority: _grpc.UnaryUnaryMultiCallable[_control_pb2.RotateAuthorityRequest, _types_pb2.AuthorityStatus]
+    """Begins to replace it by a new one. Both are trusted until everybody has moved."""
+    DropAuthority: _grpc.UnaryUnaryMultiCallable[_control_pb2.DropAuthorityRequest, _types_pb2.AuthorityStatus]
+    """Drops the old one now: who has not moved has to join, or log in, again."""
+    VerifyAudit: _grpc.UnaryUnaryMultiCallable[_control_pb2.VerifyAuditRequest, _types_pb2.AuditReport]
+    """Checks the chain of hashes over the history."""
 
 @_typing.type_check_only
 class ControlServiceAsyncStub(ControlServiceStub):
@@ -75,7 +133,18 @@ class ControlServiceAsyncStub(ControlServiceStub):
     GetService: _aio.UnaryUnaryMultiCallable[_control_pb2.GetServiceRequest, _control_pb2.ServiceDetail]  # type: ignore[assignment]
     Scale: _aio.UnaryUnaryMultiCallable[_control_pb2.ScaleRequest, _control_pb2.ScaleResponse]  # type: ignore[assignment]
     Rollback: _aio.UnaryUnaryMultiCallable[_control_pb2.RollbackRequest, _control_pb2.RollbackResponse]  # type: ignore[assignment]
-    """Returns a service to one of its revisions. Idempotent: the revision that is in force changes nothing."""
+    """Returns a service to one of its revisions, or all services of an app to what they were. Idempotent: what is in force already
+    changes nothing.
+    """
+    Restart: _aio.UnaryUnaryMultiCallable[_control_pb2.RestartRequest, _control_pb2.RestartResponse]  # type: ignore[assignment]
+    """Replaces the replicas of a service, or of all services of an app, by new ones of the same revision."""
+    UpdateRollout: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateRolloutRequest, _control_pb2.RolloutStatus]  # type: ignore[assignment]
+    """Pauses, resumes or aborts the rollout that is under way."""
+    GetRollout: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRolloutRequest, _control_pb2.RolloutStatus]  # type: ignore[assignment]
+    GetAutoscale: _aio.UnaryUnaryMultiCallable[_control_pb2.GetAutoscaleRequest, _control_pb2.AutoscaleStatus]  # type: ignore[assignment]
+    SetAutoscale: _aio.UnaryUnaryMultiCallable[_control_pb2.SetAutoscaleRequest, _control_pb2.AutoscaleStatus]  # type: ignore[assignment]
+    """Changes by what a service is scaled, until its next deploy."""
+    ListAppRevisions: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAppRevisionsRequest, _control_pb2.ListAppRevisionsResponse]  # type: ignore[assignment]
     ListReplicas: _aio.UnaryUnaryMultiCallable[_control_pb2.ListReplicasRequest, _control_pb2.ListReplicasResponse]  # type: ignore[assignment]
     GetReplica: _aio.UnaryUnaryMultiCallable[_control_pb2.GetReplicaRequest, _control_pb2.ReplicaDetail]  # type: ignore[assignment]
     Logs: _aio.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _control_pb2.LogsResponse]  # type: ignore[assignment]
@@ -83,13 +152,60 @@ class ControlServiceAsyncStub(ControlServiceStub):
     GetNode: _aio.UnaryUnaryMultiCallable[_control_pb2.GetNodeRequest, _control_pb2.NodeDetail]  # type: ignore[assignment]
     UpdateNode: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateNodeRequest, _control_pb2.NodeDetail]  # type: ignore[assignment]
     RemoveNode: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveNodeRequest, _control_pb2.RemoveNodeResponse]  # type: ignore[assignment]
+    CreatePool: _aio.UnaryUnaryMultiCallable[_control_pb2.CreatePoolRequest, _types_pb2.Pool]  # type: ignore[assignment]
+    ListPools: _aio.UnaryUnaryMultiCallable[_control_pb2.ListPoolsRequest, _control_pb2.ListPoolsResponse]  # type: ignore[assignment]
+    GetPool: _aio.UnaryUnaryMultiCallable[_control_pb2.GetPoolRequest, _types_pb2.Pool]  # type: ignore[assignment]
+    UpdatePool: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdatePoolRequest, _types_pb2.Pool]  # type: ignore[assignment]
+    RemovePool: _aio.UnaryUnaryMultiCallable[_control_pb2.RemovePoolRequest, _control_pb2.RemovePoolResponse]  # type: ignore[assignment]
+    """Begins to drain and remove all nodes of a pool, and then the pool."""
     ListProxies: _aio.UnaryUnaryMultiCallable[_control_pb2.ListProxiesRequest, _control_pb2.ListProxiesResponse]  # type: ignore[assignment]
+    RemoveProxy: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveProxyRequest, _control_pb2.RemoveProxyResponse]  # type: ignore[assignment]
+    """All certificates of the proxy are void from now on, and it serves nothing any more."""
     ListRoutes: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRoutesRequest, _types_pb2.RouteTable]  # type: ignore[assignment]
+    GetTraffic: _aio.UnaryUnaryMultiCallable[_control_pb2.GetTrafficRequest, _types_pb2.TrafficReport]  # type: ignore[assignment]
+    """What proxies counted since the manager started; the difference of two answers is what happened between them."""
     Explain: _aio.UnaryUnaryMultiCallable[_control_pb2.ExplainRequest, _control_pb2.ExplainResponse]  # type: ignore[assignment]
     """Why a service's or replica's placement is what it is: every node with its reasons and scores."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_control_pb2.ListEventsRequest, _control_pb2.ListEventsResponse]  # type: ignore[assignment]
     Watch: _aio.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.WatchResponse]  # type: ignore[assignment]
     """Follows the cluster: one message a store revision that touches what was asked for, from now or from a revision on."""
+    Backup: _aio.UnaryStreamMultiCallable[_control_pb2.BackupRequest, _control_pb2.BackupChunk]  # type: ignore[assignment]
+    """The store as it is at one moment, as a file that 'rookery admin restore' takes. It holds secrets."""
+    WhoAmI: _aio.UnaryUnaryMultiCallable[_control_pb2.WhoAmIRequest, _control_pb2.WhoAmIResponse]  # type: ignore[assignment]
+    """Who the caller is, and what it may do."""
+    CreateToken: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateTokenRequest, _control_pb2.CreateTokenResponse]  # type: ignore[assignment]
+    """Tokens with which agents and proxies join, and people log in."""
+    ListTokens: _aio.UnaryUnaryMultiCallable[_control_pb2.ListTokensRequest, _control_pb2.ListTokensResponse]  # type: ignore[assignment]
+    RemoveToken: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveTokenRequest, _control_pb2.RemoveTokenResponse]  # type: ignore[assignment]
+    ListPeople: _aio.UnaryUnaryMultiCallable[_control_pb2.ListPeopleRequest, _control_pb2.ListPeopleResponse]  # type: ignore[assignment]
+    PutPerson: _aio.UnaryUnaryMultiCallable[_control_pb2.PutPersonRequest, _types_pb2.Person]  # type: ignore[assignment]
+    """Makes a person, or gives one another role or other apps."""
+    RemovePerson: _aio.UnaryUnaryMultiCallable[_control_pb2.RemovePersonRequest, _control_pb2.RemovePersonResponse]  # type: ignore[assignment]
+    """All certificates of the person are void from now on."""
+    CreateFile: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateFileRequest, _types_pb2.StoredFile]  # type: ignore[assignment]
+    """Secrets and configs of an app that are made by themselves, and mounted by `external: true`."""
+    ListFiles: _aio.UnaryUnaryMultiCallable[_control_pb2.ListFilesRequest, _control_pb2.ListFilesResponse]  # type: ignore[assignment]
+    GetFile: _aio.UnaryUnaryMultiCallable[_control_pb2.GetFileRequest, _control_pb2.GetFileResponse]  # type: ignore[assignment]
+    """Of a config also its content; of a secret that is never shown."""
+    RotateFile: _aio.UnaryUnaryMultiCallable[_control_pb2.RotateFileRequest, _control_pb2.RotateFileResponse]  # type: ignore[assignment]
+    """A new version, and a new revision of each service that uses the file: an ordinary rollout."""
+    RemoveFile: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveFileRequest, _control_pb2.RemoveFileResponse]  # type: ignore[assignment]
+    """Refused while a service uses it."""
+    GetLock: _aio.UnaryUnaryMultiCallable[_control_pb2.GetLockRequest, _control_pb2.LockStatus]  # type: ignore[assignment]
+    """Whether the manager can read secrets and configs."""
+    SetLock: _aio.UnaryUnaryMultiCallable[_control_pb2.SetLockRequest, _control_pb2.LockStatus]  # type: ignore[assignment]
+    """What the manager needs to read them after its next start: its key file, or a passphrase."""
+    Unlock: _aio.UnaryUnaryMultiCallable[_control_pb2.UnlockRequest, _control_pb2.LockStatus]  # type: ignore[assignment]
+    GetPolicy: _aio.UnaryUnaryMultiCallable[_control_pb2.GetPolicyRequest, _types_pb2.Policy]  # type: ignore[assignment]
+    """Who may deploy what reaches beyond its container: privileged, the nodes' files, devices and so on."""
+    GetAuthorityStatus: _aio.UnaryUnaryMultiCallable[_control_pb2.GetAuthorityStatusRequest, _types_pb2.AuthorityStatus]  # type: ignore[assignment]
+    """The certificate authority: what it is, and who has a certificate of which."""
+    RotateAuthority: _aio.UnaryUnaryMultiCallable[_control_pb2.RotateAuthorityRequest, _types_pb2.AuthorityStatus]  # type: ignore[assignment]
+    """Begins to replace it by a new one. Both are trusted until everybody has moved."""
+    DropAuthority: _aio.UnaryUnaryMultiCallable[_control_pb2.DropAuthorityRequest, _types_pb2.AuthorityStatus]  # type: ignore[assignment]
+    """Drops the old one now: who has not moved has to join, or log in, again."""
+    VerifyAudit: _aio.UnaryUnaryMultiCallable[_control_pb2.VerifyAuditRequest, _types_pb2.AuditReport]  # type: ignore[assignment]
+    """Checks the chain of hashes over the history."""
 
 class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -163,7 +279,54 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.RollbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.RollbackResponse, _abc.Awaitable[_control_pb2.RollbackResponse]]:
-        """Returns a service to one of its revisions. Idempotent: the revision that is in force changes nothing."""
+        """Returns a service to one of its revisions, or all services of an app to what they were. Idempotent: what is in force already
+        changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def Restart(
+        self,
+        request: _control_pb2.RestartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RestartResponse, _abc.Awaitable[_control_pb2.RestartResponse]]:
+        """Replaces the replicas of a service, or of all services of an app, by new ones of the same revision."""
+
+    @_abc_1.abstractmethod
+    def UpdateRollout(
+        self,
+        request: _control_pb2.UpdateRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RolloutStatus, _abc.Awaitable[_control_pb2.RolloutStatus]]:
+        """Pauses, resumes or aborts the rollout that is under way."""
+
+    @_abc_1.abstractmethod
+    def GetRollout(
+        self,
+        request: _control_pb2.GetRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RolloutStatus, _abc.Awaitable[_control_pb2.RolloutStatus]]: ...
+
+    @_abc_1.abstractmethod
+    def GetAutoscale(
+        self,
+        request: _control_pb2.GetAutoscaleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.AutoscaleStatus, _abc.Awaitable[_control_pb2.AutoscaleStatus]]: ...
+
+    @_abc_1.abstractmethod
+    def SetAutoscale(
+        self,
+        request: _control_pb2.SetAutoscaleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.AutoscaleStatus, _abc.Awaitable[_control_pb2.AutoscaleStatus]]:
+        """Changes by what a service is scaled, until its next deploy."""
+
+    @_abc_1.abstractmethod
+    def ListAppRevisions(
+        self,
+        request: _control_pb2.ListAppRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListAppRevisionsResponse, _abc.Awaitable[_control_pb2.ListAppRevisionsResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListReplicas(
@@ -215,6 +378,42 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_control_pb2.RemoveNodeResponse, _abc.Awaitable[_control_pb2.RemoveNodeResponse]]: ...
 
     @_abc_1.abstractmethod
+    def CreatePool(
+        self,
+        request: _control_pb2.CreatePoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.Pool, _abc.Awaitable[_types_pb2.Pool]]: ...
+
+    @_abc_1.abstractmethod
+    def ListPools(
+        self,
+        request: _control_pb2.ListPoolsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListPoolsResponse, _abc.Awaitable[_control_pb2.ListPoolsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetPool(
+        self,
+        request: _control_pb2.GetPoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.Pool, _abc.Awaitable[_types_pb2.Pool]]: ...
+
+    @_abc_1.abstractmethod
+    def UpdatePool(
+        self,
+        request: _control_pb2.UpdatePoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.Pool, _abc.Awaitable[_types_pb2.Pool]]: ...
+
+    @_abc_1.abstractmethod
+    def RemovePool(
+        self,
+        request: _control_pb2.RemovePoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RemovePoolResponse, _abc.Awaitable[_control_pb2.RemovePoolResponse]]:
+        """Begins to drain and remove all nodes of a pool, and then the pool."""
+
+    @_abc_1.abstractmethod
     def ListProxies(
         self,
         request: _control_pb2.ListProxiesRequest,
@@ -222,11 +421,27 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_control_pb2.ListProxiesResponse, _abc.Awaitable[_control_pb2.ListProxiesResponse]]: ...
 
     @_abc_1.abstractmethod
+    def RemoveProxy(
+        self,
+        request: _control_pb2.RemoveProxyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RemoveProxyResponse, _abc.Awaitable[_control_pb2.RemoveProxyResponse]]:
+        """All certificates of the proxy are void from now on, and it serves nothing any more."""
+
+    @_abc_1.abstractmethod
     def ListRoutes(
         self,
         request: _control_pb2.ListRoutesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_types_pb2.RouteTable, _abc.Awaitable[_types_pb2.RouteTable]]: ...
+
+    @_abc_1.abstractmethod
+    def GetTraffic(
+        self,
+        request: _control_pb2.GetTrafficRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.TrafficReport, _abc.Awaitable[_types_pb2.TrafficReport]]:
+        """What proxies counted since the manager started; the difference of two answers is what happened between them."""
 
     @_abc_1.abstractmethod
     def Explain(
@@ -250,5 +465,168 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_control_pb2.WatchResponse], _abc.AsyncIterator[_control_pb2.WatchResponse]]:
         """Follows the cluster: one message a store revision that touches what was asked for, from now or from a revision on."""
+
+    @_abc_1.abstractmethod
+    def Backup(
+        self,
+        request: _control_pb2.BackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_control_pb2.BackupChunk], _abc.AsyncIterator[_control_pb2.BackupChunk]]:
+        """The store as it is at one moment, as a file that 'rookery admin restore' takes. It holds secrets."""
+
+    @_abc_1.abstractmethod
+    def WhoAmI(
+        self,
+        request: _control_pb2.WhoAmIRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.WhoAmIResponse, _abc.Awaitable[_control_pb2.WhoAmIResponse]]:
+        """Who the caller is, and what it may do."""
+
+    @_abc_1.abstractmethod
+    def CreateToken(
+        self,
+        request: _control_pb2.CreateTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.CreateTokenResponse, _abc.Awaitable[_control_pb2.CreateTokenResponse]]:
+        """Tokens with which agents and proxies join, and people log in."""
+
+    @_abc_1.abstractmethod
+    def ListTokens(
+        self,
+        request: _control_pb2.ListTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListTokensResponse, _abc.Awaitable[_control_pb2.ListTokensResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RemoveToken(
+        self,
+        request: _control_pb2.RemoveTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RemoveTokenResponse, _abc.Awaitable[_control_pb2.RemoveTokenResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListPeople(
+        self,
+        request: _control_pb2.ListPeopleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListPeopleResponse, _abc.Awaitable[_control_pb2.ListPeopleResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def PutPerson(
+        self,
+        request: _control_pb2.PutPersonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.Person, _abc.Awaitable[_types_pb2.Person]]:
+        """Makes a person, or gives one another role or other apps."""
+
+    @_abc_1.abstractmethod
+    def RemovePerson(
+        self,
+        request: _control_pb2.RemovePersonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RemovePersonResponse, _abc.Awaitable[_control_pb2.RemovePersonResponse]]:
+        """All certificates of the person are void from now on."""
+
+    @_abc_1.abstractmethod
+    def CreateFile(
+        self,
+        request: _control_pb2.CreateFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.StoredFile, _abc.Awaitable[_types_pb2.StoredFile]]:
+        """Secrets and configs of an app that are made by themselves, and mounted by `external: true`."""
+
+    @_abc_1.abstractmethod
+    def ListFiles(
+        self,
+        request: _control_pb2.ListFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListFilesResponse, _abc.Awaitable[_control_pb2.ListFilesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetFile(
+        self,
+        request: _control_pb2.GetFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.GetFileResponse, _abc.Awaitable[_control_pb2.GetFileResponse]]:
+        """Of a config also its content; of a secret that is never shown."""
+
+    @_abc_1.abstractmethod
+    def RotateFile(
+        self,
+        request: _control_pb2.RotateFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RotateFileResponse, _abc.Awaitable[_control_pb2.RotateFileResponse]]:
+        """A new version, and a new revision of each service that uses the file: an ordinary rollout."""
+
+    @_abc_1.abstractmethod
+    def RemoveFile(
+        self,
+        request: _control_pb2.RemoveFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RemoveFileResponse, _abc.Awaitable[_control_pb2.RemoveFileResponse]]:
+        """Refused while a service uses it."""
+
+    @_abc_1.abstractmethod
+    def GetLock(
+        self,
+        request: _control_pb2.GetLockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.LockStatus, _abc.Awaitable[_control_pb2.LockStatus]]:
+        """Whether the manager can read secrets and configs."""
+
+    @_abc_1.abstractmethod
+    def SetLock(
+        self,
+        request: _control_pb2.SetLockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.LockStatus, _abc.Awaitable[_control_pb2.LockStatus]]:
+        """What the manager needs to read them after its next start: its key file, or a passphrase."""
+
+    @_abc_1.abstractmethod
+    def Unlock(
+        self,
+        request: _control_pb2.UnlockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.LockStatus, _abc.Awaitable[_control_pb2.LockStatus]]: ...
+
+    @_abc_1.abstractmethod
+    def GetPolicy(
+        self,
+        request: _control_pb2.GetPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.Policy, _abc.Awaitable[_types_pb2.Policy]]:
+        """Who may deploy what reaches beyond its container: privileged, the nodes' files, devices and so on."""
+
+    @_abc_1.abstractmethod
+    def GetAuthorityStatus(
+        self,
+        request: _control_pb2.GetAuthorityStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.AuthorityStatus, _abc.Awaitable[_types_pb2.AuthorityStatus]]:
+        """The certificate authority: what it is, and who has a certificate of which."""
+
+    @_abc_1.abstractmethod
+    def RotateAuthority(
+        self,
+        request: _control_pb2.RotateAuthorityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.AuthorityStatus, _abc.Awaitable[_types_pb2.AuthorityStatus]]:
+        """Begins to replace it by a new one. Both are trusted until everybody has moved."""
+
+    @_abc_1.abstractmethod
+    def DropAuthority(
+        self,
+        request: _control_pb2.DropAuthorityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.AuthorityStatus, _abc.Awaitable[_types_pb2.AuthorityStatus]]:
+        """Drops the old one now: who has not moved has to join, or log in, again."""
+
+    @_abc_1.abstractmethod
+    def VerifyAudit(
+        self,
+        request: _control_pb2.VerifyAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.AuditReport, _abc.Awaitable[_types_pb2.AuditReport]]:
+        """Checks the chain of hashes over the history."""
 
 def add_ControlServiceServicer_to_server(servicer: ControlServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from rookery.v1 import types_pb2 as rookery_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rookery/v1/dispatch.proto\x12\nrookery.v1\x1a\x16rookery/v1/types.proto\"\xe9\x01\n\x0c\x41gentMessage\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.rookery.v1.HelloH\x00\x12*\n\theartbeat\x18\x02 \x01(\x0b\x32\x15.rookery.v1.HeartbeatH\x00\x12)\n\x06status\x18\x03 \x01(\x0b\x32\x17.rookery.v1.StatusBatchH\x00\x12.\n\x0b\x61\x63knowledge\x18\x04 \x01(\x0b\x32\x17.rookery.v1.AcknowledgeH\x00\x12&\n\x07goodbye\x18\x05 \x01(\x0b\x32\x13.rookery.v1.GoodbyeH\x00\x42\x06\n\x04kind\"\x8c\x01\n\x05Hello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\"\n\x04info\x18\x02 \x01(\x0b\x32\x14.rookery.v1.NodeInfo\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12+\n\x08replicas\x18\x04 \x03(\x0b\x32\x19.rookery.v1.ReplicaStatus\x12\r\n\x05token\x18\x05 \x01(\t\"\x8c\x01\n\tHeartbeat\x12$\n\x05stats\x18\x01 \x01(\x0b\x32\x15.rookery.v1.NodeStats\x12*\n\x08replicas\x18\x02 \x03(\x0b\x32\x18.rookery.v1.ReplicaStats\x12-\n\nconditions\x18\x03 \x03(\x0b\x32\x19.rookery.v1.NodeCondition\":\n\x0bStatusBatch\x12+\n\x08replicas\x18\x01 \x03(\x0b\x32\x19.rookery.v1.ReplicaStatus\"!\n\x0b\x41\x63knowledge\x12\x12\n\ngeneration\x18\x01 \x01(\x03\"\x16\n\x07Goodbye\x12\x0b\n\x03why\x18\x01 \x01(\t\"\xc4\x02\n\x0eManagerMessage\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.rookery.v1.WelcomeH\x00\x12\x30\n\x0b\x61ssignments\x18\x02 \x01(\x0b\x32\x19.rookery.v1.AssignmentSetH\x00\x12,\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x1b.rookery.v1.AssignmentDeltaH\x00\x12\"\n\x05lease\x18\x04 \x01(\x0b\x32\x11.rookery.v1.LeaseH\x00\x12&\n\x04logs\x18\x05 \x01(\x0b\x32\x16.rookery.v1.LogRequestH\x00\x12,\n\x0b\x63\x61ncel_logs\x18\x06 \x01(\x0b\x32\x15.rookery.v1.LogCancelH\x00\x12(\n\x08\x66\x61rewell\x18\x07 \x01(\x0b\x32\x14.rookery.v1.FarewellH\x00\x42\x06\n\x04kind\"H\n\x07Welcome\x12\x13\n\x0bheartbeat_s\x18\x01 \x01(\x01\x12\x0f\n\x07lease_s\x18\x02 \x01(\x01\x12\x17\n\x0fmanager_version\x18\x03 \x01(\t\"\x18\n\x05Lease\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\"P\n\rAssignmentSet\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12+\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x16.rookery.v1.Assignment\"x\n\x0f\x41ssignmentDelta\x12\x17\n\x0f\x66rom_generation\x18\x01 \x01(\x03\x12\x15\n\rto_generation\x18\x02 \x01(\x03\x12$\n\x04puts\x18\x03 \x03(\x0b\x32\x16.rookery.v1.Assignment\x12\x0f\n\x07removes\x18\x04 \x03(\t\"d\n\nLogRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x0c\n\x04tail\x18\x04 \x01(\x05\x12\x10\n\x08since_at\x18\x05 \x01(\x01\"\x1f\n\tLogCancel\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x17\n\x08\x46\x61rewell\x12\x0b\n\x03why\x18\x01 \x01(\t\"R\n\tLogUpload\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05lines\x18\x02 \x03(\x0b\x32\x13.rookery.v1.LogLine\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"3\n\x07LogLine\x12\n\n\x02\x61t\x18\x01 \x01(\x01\x12\x0e\n\x06stderr\x18\x02 \x01(\x08\x12\x0c\n\x04line\x18\x03 \x01(\x0c\"\x11\n\x0fLogUploadResult2\x98\x01\n\x0f\x44ispatchService\x12\x43\n\x07\x43onnect\x12\x18.rookery.v1.AgentMessage\x1a\x1a.rookery.v1.ManagerMessage(\x01\x30\x01\x12@\n\x08SendLogs\x12\x15.rookery.v1.LogUpload\x1a\x1b.rookery.v1.LogUploadResult(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rookery/v1/dispatch.proto\x12\nrookery.v1\x1a\x16rookery/v1/types.proto\"\xe9\x01\n\x0c\x41gentMessage\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.rookery.v1.HelloH\x00\x12*\n\theartbeat\x18\x02 \x01(\x0b\x32\x15.rookery.v1.HeartbeatH\x00\x12)\n\x06status\x18\x03 \x01(\x0b\x32\x17.rookery.v1.StatusBatchH\x00\x12.\n\x0b\x61\x63knowledge\x18\x04 \x01(\x0b\x32\x17.rookery.v1.AcknowledgeH\x00\x12&\n\x07goodbye\x18\x05 \x01(\x0b\x32\x13.rookery.v1.GoodbyeH\x00\x42\x06\n\x04kind\"\x8c\x01\n\x05Hello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\"\n\x04info\x18\x02 \x01(\x0b\x32\x14.rookery.v1.NodeInfo\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12+\n\x08replicas\x18\x04 \x03(\x0b\x32\x19.rookery.v1.ReplicaStatus\x12\r\n\x05token\x18\x05 \x01(\t\"\x8c\x01\n\tHeartbeat\x12$\n\x05stats\x18\x01 \x01(\x0b\x32\x15.rookery.v1.NodeStats\x12*\n\x08replicas\x18\x02 \x03(\x0b\x32\x18.rookery.v1.ReplicaStats\x12-\n\nconditions\x18\x03 \x03(\x0b\x32\x19.rookery.v1.NodeCondition\":\n\x0bStatusBatch\x12+\n\x08replicas\x18\x01 \x03(\x0b\x32\x19.rookery.v1.ReplicaStatus\"!\n\x0b\x41\x63knowledge\x12\x12\n\ngeneration\x18\x01 \x01(\x03\"\x16\n\x07Goodbye\x12\x0b\n\x03why\x18\x01 \x01(\t\"\x8c\x03\n\x0eManagerMessage\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.rookery.v1.WelcomeH\x00\x12\x30\n\x0b\x61ssignments\x18\x02 \x01(\x0b\x32\x19.rookery.v1.AssignmentSetH\x00\x12,\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x1b.rookery.v1.AssignmentDeltaH\x00\x12\"\n\x05lease\x18\x04 \x01(\x0b\x32\x11.rookery.v1.LeaseH\x00\x12&\n\x04logs\x18\x05 \x01(\x0b\x32\x16.rookery.v1.LogRequestH\x00\x12,\n\x0b\x63\x61ncel_logs\x18\x06 \x01(\x0b\x32\x15.rookery.v1.LogCancelH\x00\x12(\n\x08\x66\x61rewell\x18\x07 \x01(\x0b\x32\x14.rookery.v1.FarewellH\x00\x12\"\n\x05reach\x18\x15 \x01(\x0b\x32\x11.rookery.v1.ReachH\x00\x12\"\n\x05trust\x18\x14 \x01(\x0b\x32\x11.rookery.v1.TrustH\x00\x42\x06\n\x04kind\"H\n\x07Welcome\x12\x13\n\x0bheartbeat_s\x18\x01 \x01(\x01\x12\x0f\n\x07lease_s\x18\x02 \x01(\x01\x12\x17\n\x0fmanager_version\x18\x03 \x01(\t\"\x18\n\x05Lease\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\"a\n\rAssignmentSet\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12+\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x16.rookery.v1.Assignment\x12\x0f\n\x07node_id\x18\x03 \x01(\t\"\x89\x01\n\x0f\x41ssignmentDelta\x12\x17\n\x0f\x66rom_generation\x18\x01 \x01(\x03\x12\x15\n\rto_generation\x18\x02 \x01(\x03\x12$\n\x04puts\x18\x03 \x03(\x0b\x32\x16.rookery.v1.Assignment\x12\x0f\n\x07removes\x18\x04 \x03(\t\x12\x0f\n\x07node_id\x18\x05 \x01(\t\"d\n\nLogRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x0c\n\x04tail\x18\x04 \x01(\x05\x12\x10\n\x08since_at\x18\x05 \x01(\x01\"\x1f\n\tLogCancel\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x17\n\x08\x46\x61rewell\x12\x0b\n\x03why\x18\x01 \x01(\t\"R\n\tLogUpload\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05lines\x18\x02 \x03(\x0b\x32\x13.rookery.v1.LogLine\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"3\n\x07LogLine\x12\n\n\x02\x61t\x18\x01 \x01(\x01\x12\x0e\n\x06stderr\x18\x02 \x01(\x08\x12\x0c\n\x04line\x18\x03 \x01(\x0c\"\x11\n\x0fLogUploadResult2\x98\x01\n\x0f\x44ispatchService\x12\x43\n\x07\x43onnect\x12\x18.rookery.v1.AgentMessage\x1a\x1a.rookery.v1.ManagerMessage(\x01\x30\x01\x12@\n\x08SendLogs\x12\x15.rookery.v1.LogUpload\x1a\x1b.rookery.v1.LogUploadResult(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,27 +45,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GOODBYE']._serialized_start=682
   _globals['_GOODBYE']._serialized_end=704
   _globals['_MANAGERMESSAGE']._serialized_start=707
-  _globals['_MANAGERMESSAGE']._serialized_end=1031
-  _globals['_WELCOME']._serialized_start=1033
-  _globals['_WELCOME']._serialized_end=1105
-  _globals['_LEASE']._serialized_start=1107
-  _globals['_LEASE']._serialized_end=1131
-  _globals['_ASSIGNMENTSET']._serialized_start=1133
-  _globals['_ASSIGNMENTSET']._serialized_end=1213
-  _globals['_ASSIGNMENTDELTA']._serialized_start=1215
-  _globals['_ASSIGNMENTDELTA']._serialized_end=1335
-  _globals['_LOGREQUEST']._serialized_start=1337
-  _globals['_LOGREQUEST']._serialized_end=1437
-  _globals['_LOGCANCEL']._serialized_start=1439
-  _globals['_LOGCANCEL']._serialized_end=1470
-  _globals['_FAREWELL']._serialized_start=1472
-  _globals['_FAREWELL']._serialized_end=1495
-  _globals['_LOGUPLOAD']._serialized_start=1497
-  _globals['_LOGUPLOAD']._serialized_end=1579
-  _globals['_LOGLINE']._serialized_start=1581
-  _globals['_LOGLINE']._serialized_end=1632
-  _globals['_LOGUPLOADRESULT']._serialized_start=1634
-  _globals['_LOGUPLOADRESULT']._serialized_end=1651
-  _globals['_DISPATCHSERVICE']._serialized_start=1654
-  _globals['_DISPATCHSERVICE']._serialized_end=1806
+  _globals['_MANAGERMESSAGE']._serialized_end=1103
+  _globals['_WELCOME']._serialized_start=1105
+  _globals['_WELCOME']._serialized_end=1177
+  _globals['_LEASE']._serialized_start=1179
+  _globals['_LEASE']._serialized_end=1203
+  _globals['_ASSIGNMENTSET']._serialized_start=1205
+  _globals['_ASSIGNMENTSET']._serialized_end=1302
+  _globals['_ASSIGNMENTDELTA']._serialized_start=1305
+  _globals['_ASSIGNMENTDELTA']._serialized_end=1442
+  _globals['_LOGREQUEST']._serialized_start=1444
+  _globals['_LOGREQUEST']._serialized_end=1544
+  _globals['_LOGCANCEL']._serialized_start=1546
+  _globals['_LOGCANCEL']._serialized_end=1577
+  _globals['_FAREWELL']._serialized_start=1579
+  _globals['_FAREWELL']._serialized_end=1602
+  _globals['_LOGUPLOAD']._serialized_start=1604
+  _globals['_LOGUPLOAD']._serialized_end=1686
+  _globals['_LOGLINE']._serialized_start=1688
+  _globals['_LOGLINE']._serialized_end=1739
+  _globals['_LOGUPLOADRESULT']._serialized_start=1741
+  _globals['_LOGUPLOADRESULT']._serialized_end=1758
+  _globals['_DISPATCHSERVICE']._serialized_start=1761
+  _globals['_DISPATCHSERVICE']._serialized_end=1913
 # @@protoc_insertion_point(module_scope)

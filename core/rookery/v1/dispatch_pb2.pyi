@@ -194,6 +194,8 @@ class ManagerMessage(_message.Message):
     LOGS_FIELD_NUMBER: _builtins.int
     CANCEL_LOGS_FIELD_NUMBER: _builtins.int
     FAREWELL_FIELD_NUMBER: _builtins.int
+    REACH_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -208,6 +210,12 @@ class ManagerMessage(_message.Message):
     def cancel_logs(self) -> Global___LogCancel: ...
     @_builtins.property
     def farewell(self) -> Global___Farewell: ...
+    @_builtins.property
+    def reach(self) -> _types_pb2.Reach:
+        """whole, anew when it changes; without one the agent goes by the last"""
+
+    @_builtins.property
+    def trust(self) -> _types_pb2.Trust: ...
     def __init__(
         self,
         *,
@@ -218,12 +226,14 @@ class ManagerMessage(_message.Message):
         logs: Global___LogRequest | None = ...,
         cancel_logs: Global___LogCancel | None = ...,
         farewell: Global___Farewell | None = ...,
+        reach: _types_pb2.Reach | None = ...,
+        trust: _types_pb2.Trust | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "cancel_logs", b"cancel_logs", "delta", b"delta", "farewell", b"farewell", "kind", b"kind", "lease", b"lease", "logs", b"logs", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "cancel_logs", b"cancel_logs", "delta", b"delta", "farewell", b"farewell", "kind", b"kind", "lease", b"lease", "logs", b"logs", "reach", b"reach", "trust", b"trust", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "cancel_logs", b"cancel_logs", "delta", b"delta", "farewell", b"farewell", "kind", b"kind", "lease", b"lease", "logs", b"logs", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "cancel_logs", b"cancel_logs", "delta", b"delta", "farewell", b"farewell", "kind", b"kind", "lease", b"lease", "logs", b"logs", "reach", b"reach", "trust", b"trust", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "assignments", "delta", "lease", "logs", "cancel_logs", "farewell"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "assignments", "delta", "lease", "logs", "cancel_logs", "farewell", "reach", "trust"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -281,7 +291,10 @@ class AssignmentSet(_message.Message):
 
     GENERATION_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
+    node_id: _builtins.str
+    """whose they are"""
     @_builtins.property
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Assignment]: ...
     def __init__(
@@ -289,10 +302,11 @@ class AssignmentSet(_message.Message):
         *,
         generation: _builtins.int = ...,
         assignments: _abc.Iterable[_types_pb2.Assignment] | None = ...,
+        node_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "generation", b"generation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "generation", b"generation", "node_id", b"node_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -306,9 +320,12 @@ class AssignmentDelta(_message.Message):
     TO_GENERATION_FIELD_NUMBER: _builtins.int
     PUTS_FIELD_NUMBER: _builtins.int
     REMOVES_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
     from_generation: _builtins.int
     """what the agent must hold for this to apply"""
     to_generation: _builtins.int
+    node_id: _builtins.str
+    """whose they are"""
     @_builtins.property
     def puts(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Assignment]: ...
     @_builtins.property
@@ -322,10 +339,11 @@ class AssignmentDelta(_message.Message):
         to_generation: _builtins.int = ...,
         puts: _abc.Iterable[_types_pb2.Assignment] | None = ...,
         removes: _abc.Iterable[_builtins.str] | None = ...,
+        node_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_generation", b"from_generation", "puts", b"puts", "removes", b"removes", "to_generation", b"to_generation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_generation", b"from_generation", "node_id", b"node_id", "puts", b"puts", "removes", b"removes", "to_generation", b"to_generation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

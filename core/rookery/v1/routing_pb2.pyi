@@ -103,7 +103,7 @@ Global___RouteAcknowledge: _TypeAlias = RouteAcknowledge  # noqa: Y015
 
 @_typing.final
 class RouteReport(_message.Message):
-    """Once a second. `version` is the table in force when the figures were taken."""
+    """Once a second, and at once when requests begin to wait for an endpoint. `version` is the table in force when the figures were taken."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -111,7 +111,10 @@ class RouteReport(_message.Message):
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
     LATENCY_BOUNDS_S_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
+    changes: _builtins.bool
+    """what is not told of is as the report before told, on the same stream"""
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.EndpointStats]:
         """also of those that left the table and still have something in flight"""
@@ -129,10 +132,11 @@ class RouteReport(_message.Message):
         endpoints: _abc.Iterable[_types_pb2.EndpointStats] | None = ...,
         routes: _abc.Iterable[_types_pb2.RouteStats] | None = ...,
         latency_bounds_s: _abc.Iterable[_builtins.float] | None = ...,
+        changes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "latency_bounds_s", b"latency_bounds_s", "routes", b"routes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "endpoints", b"endpoints", "latency_bounds_s", b"latency_bounds_s", "routes", b"routes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,24 +149,28 @@ class RoutingMessage(_message.Message):
     WELCOME_FIELD_NUMBER: _builtins.int
     TABLE_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___RoutingWelcome: ...
     @_builtins.property
     def table(self) -> _types_pb2.RouteTable: ...
     @_builtins.property
     def delta(self) -> Global___RouteDelta: ...
+    @_builtins.property
+    def trust(self) -> _types_pb2.Trust: ...
     def __init__(
         self,
         *,
         welcome: Global___RoutingWelcome | None = ...,
         table: _types_pb2.RouteTable | None = ...,
         delta: Global___RouteDelta | None = ...,
+        trust: _types_pb2.Trust | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "kind", b"kind", "table", b"table", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "kind", b"kind", "table", b"table", "trust", b"trust", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "kind", b"kind", "table", b"table", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "kind", b"kind", "table", b"table", "trust", b"trust", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "table", "delta"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "table", "delta", "trust"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 

@@ -152,6 +152,27 @@ PORT_MODE_HOST: PortMode.ValueType  # 2
 """the replica's own node publishes it"""
 Global___PortMode: _TypeAlias = PortMode  # noqa: Y015
 
+class _BalanceMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BalanceMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BalanceMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BALANCE_METHOD_UNSPECIFIED: _BalanceMethod.ValueType  # 0
+    BALANCE_METHOD_TWO_CHOICES: _BalanceMethod.ValueType  # 1
+    BALANCE_METHOD_ROUND_ROBIN: _BalanceMethod.ValueType  # 2
+    BALANCE_METHOD_LEAST_IN_FLIGHT: _BalanceMethod.ValueType  # 3
+    BALANCE_METHOD_HASH: _BalanceMethod.ValueType  # 4
+
+class BalanceMethod(_BalanceMethod, metaclass=_BalanceMethodEnumTypeWrapper): ...
+
+BALANCE_METHOD_UNSPECIFIED: BalanceMethod.ValueType  # 0
+BALANCE_METHOD_TWO_CHOICES: BalanceMethod.ValueType  # 1
+BALANCE_METHOD_ROUND_ROBIN: BalanceMethod.ValueType  # 2
+BALANCE_METHOD_LEAST_IN_FLIGHT: BalanceMethod.ValueType  # 3
+BALANCE_METHOD_HASH: BalanceMethod.ValueType  # 4
+Global___BalanceMethod: _TypeAlias = BalanceMethod  # noqa: Y015
+
 class _DependencyCondition:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -170,6 +191,39 @@ DEPENDENCY_CONDITION_SERVICE_STARTED: DependencyCondition.ValueType  # 1
 DEPENDENCY_CONDITION_SERVICE_HEALTHY: DependencyCondition.ValueType  # 2
 DEPENDENCY_CONDITION_SERVICE_COMPLETED_SUCCESSFULLY: DependencyCondition.ValueType  # 3
 Global___DependencyCondition: _TypeAlias = DependencyCondition  # noqa: Y015
+
+class _ScaleMetric:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScaleMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScaleMetric.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCALE_METRIC_UNSPECIFIED: _ScaleMetric.ValueType  # 0
+    SCALE_METRIC_CONCURRENCY: _ScaleMetric.ValueType  # 1
+    """requests in flight"""
+    SCALE_METRIC_RPS: _ScaleMetric.ValueType  # 2
+    """requests a second"""
+    SCALE_METRIC_LATENCY_P95: _ScaleMetric.ValueType  # 3
+    """seconds to an answer's first byte"""
+    SCALE_METRIC_CPU: _ScaleMetric.ValueType  # 4
+    """percent of what a replica may use"""
+    SCALE_METRIC_MEMORY: _ScaleMetric.ValueType  # 5
+    """percent of what a replica may use"""
+
+class ScaleMetric(_ScaleMetric, metaclass=_ScaleMetricEnumTypeWrapper): ...
+
+SCALE_METRIC_UNSPECIFIED: ScaleMetric.ValueType  # 0
+SCALE_METRIC_CONCURRENCY: ScaleMetric.ValueType  # 1
+"""requests in flight"""
+SCALE_METRIC_RPS: ScaleMetric.ValueType  # 2
+"""requests a second"""
+SCALE_METRIC_LATENCY_P95: ScaleMetric.ValueType  # 3
+"""seconds to an answer's first byte"""
+SCALE_METRIC_CPU: ScaleMetric.ValueType  # 4
+"""percent of what a replica may use"""
+SCALE_METRIC_MEMORY: ScaleMetric.ValueType  # 5
+"""percent of what a replica may use"""
+Global___ScaleMetric: _TypeAlias = ScaleMetric  # noqa: Y015
 
 class _OnDisconnect:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -207,6 +261,23 @@ RUNTIME_KIND_DOCKER: RuntimeKind.ValueType  # 1
 RUNTIME_KIND_PROCESS: RuntimeKind.ValueType  # 2
 Global___RuntimeKind: _TypeAlias = RuntimeKind  # noqa: Y015
 
+class _LockKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LockKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LockKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOCK_KIND_UNSPECIFIED: _LockKind.ValueType  # 0
+    LOCK_KIND_KEY_FILE: _LockKind.ValueType  # 1
+    LOCK_KIND_PASSPHRASE: _LockKind.ValueType  # 2
+
+class LockKind(_LockKind, metaclass=_LockKindEnumTypeWrapper): ...
+
+LOCK_KIND_UNSPECIFIED: LockKind.ValueType  # 0
+LOCK_KIND_KEY_FILE: LockKind.ValueType  # 1
+LOCK_KIND_PASSPHRASE: LockKind.ValueType  # 2
+Global___LockKind: _TypeAlias = LockKind  # noqa: Y015
+
 class _RolloutState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -217,9 +288,11 @@ class _RolloutStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RolloutS
     ROLLOUT_STATE_ROLLING: _RolloutState.ValueType  # 1
     ROLLOUT_STATE_DONE: _RolloutState.ValueType  # 2
     ROLLOUT_STATE_PAUSED: _RolloutState.ValueType  # 3
-    """too many new replicas failed, and the spec asks for a pause"""
+    """by hand, or because too many new replicas failed and the spec asks for a pause"""
     ROLLOUT_STATE_ROLLING_BACK: _RolloutState.ValueType  # 4
     ROLLOUT_STATE_ROLLED_BACK: _RolloutState.ValueType  # 5
+    ROLLOUT_STATE_OVERTAKEN: _RolloutState.ValueType  # 6
+    """another one began before it was done"""
 
 class RolloutState(_RolloutState, metaclass=_RolloutStateEnumTypeWrapper): ...
 
@@ -227,9 +300,11 @@ ROLLOUT_STATE_UNSPECIFIED: RolloutState.ValueType  # 0
 ROLLOUT_STATE_ROLLING: RolloutState.ValueType  # 1
 ROLLOUT_STATE_DONE: RolloutState.ValueType  # 2
 ROLLOUT_STATE_PAUSED: RolloutState.ValueType  # 3
-"""too many new replicas failed, and the spec asks for a pause"""
+"""by hand, or because too many new replicas failed and the spec asks for a pause"""
 ROLLOUT_STATE_ROLLING_BACK: RolloutState.ValueType  # 4
 ROLLOUT_STATE_ROLLED_BACK: RolloutState.ValueType  # 5
+ROLLOUT_STATE_OVERTAKEN: RolloutState.ValueType  # 6
+"""another one began before it was done"""
 Global___RolloutState: _TypeAlias = RolloutState  # noqa: Y015
 
 class _ReplicaState:
@@ -314,6 +389,8 @@ class _DesiredEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Desired.Value
     DESIRED_UNSPECIFIED: _Desired.ValueType  # 0
     DESIRED_RUN: _Desired.ValueType  # 1
     DESIRED_STOP: _Desired.ValueType  # 2
+    DESIRED_PREPARE: _Desired.ValueType  # 3
+    """pull its image, make its volumes and networks, but do not start it yet"""
 
 class Desired(_Desired, metaclass=_DesiredEnumTypeWrapper):
     """---- assignments -----------------------------------------------------------------------------------------------"""
@@ -321,6 +398,8 @@ class Desired(_Desired, metaclass=_DesiredEnumTypeWrapper):
 DESIRED_UNSPECIFIED: Desired.ValueType  # 0
 DESIRED_RUN: Desired.ValueType  # 1
 DESIRED_STOP: Desired.ValueType  # 2
+DESIRED_PREPARE: Desired.ValueType  # 3
+"""pull its image, make its volumes and networks, but do not start it yet"""
 Global___Desired: _TypeAlias = Desired  # noqa: Y015
 
 class _ListenProtocol:
@@ -334,6 +413,8 @@ class _ListenProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Listen
     LISTEN_PROTOCOL_HTTP: _ListenProtocol.ValueType  # 1
     LISTEN_PROTOCOL_TCP: _ListenProtocol.ValueType  # 2
     LISTEN_PROTOCOL_UDP: _ListenProtocol.ValueType  # 3
+    LISTEN_PROTOCOL_HTTP2: _ListenProtocol.ValueType  # 4
+    """and on to the endpoints, each call by itself"""
 
 class ListenProtocol(_ListenProtocol, metaclass=_ListenProtocolEnumTypeWrapper):
     """---- routes ----------------------------------------------------------------------------------------------------"""
@@ -343,7 +424,104 @@ LISTEN_PROTOCOL_UNSPECIFIED: ListenProtocol.ValueType  # 0
 LISTEN_PROTOCOL_HTTP: ListenProtocol.ValueType  # 1
 LISTEN_PROTOCOL_TCP: ListenProtocol.ValueType  # 2
 LISTEN_PROTOCOL_UDP: ListenProtocol.ValueType  # 3
+LISTEN_PROTOCOL_HTTP2: ListenProtocol.ValueType  # 4
+"""and on to the endpoints, each call by itself"""
 Global___ListenProtocol: _TypeAlias = ListenProtocol  # noqa: Y015
+
+class _ProviderKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProviderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProviderKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROVIDER_KIND_UNSPECIFIED: _ProviderKind.ValueType  # 0
+    PROVIDER_KIND_PROCESS: _ProviderKind.ValueType  # 1
+    """agents on the manager's machine"""
+    PROVIDER_KIND_DOCKER: _ProviderKind.ValueType  # 2
+    """agents in containers on one engine"""
+    PROVIDER_KIND_COMMAND: _ProviderKind.ValueType  # 3
+    """the operator's own program"""
+
+class ProviderKind(_ProviderKind, metaclass=_ProviderKindEnumTypeWrapper):
+    """---- pools -----------------------------------------------------------------------------------------------------"""
+
+PROVIDER_KIND_UNSPECIFIED: ProviderKind.ValueType  # 0
+PROVIDER_KIND_PROCESS: ProviderKind.ValueType  # 1
+"""agents on the manager's machine"""
+PROVIDER_KIND_DOCKER: ProviderKind.ValueType  # 2
+"""agents in containers on one engine"""
+PROVIDER_KIND_COMMAND: ProviderKind.ValueType  # 3
+"""the operator's own program"""
+Global___ProviderKind: _TypeAlias = ProviderKind  # noqa: Y015
+
+class _MemberState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MemberStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MemberState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEMBER_STATE_UNSPECIFIED: _MemberState.ValueType  # 0
+    MEMBER_STATE_CREATING: _MemberState.ValueType  # 1
+    """wanted; the provider may or may not have made it"""
+    MEMBER_STATE_JOINING: _MemberState.ValueType  # 2
+    """made; its agent was not heard yet"""
+    MEMBER_STATE_JOINED: _MemberState.ValueType  # 3
+    MEMBER_STATE_DRAINING: _MemberState.ValueType  # 4
+    MEMBER_STATE_DELETING: _MemberState.ValueType  # 5
+
+class MemberState(_MemberState, metaclass=_MemberStateEnumTypeWrapper): ...
+
+MEMBER_STATE_UNSPECIFIED: MemberState.ValueType  # 0
+MEMBER_STATE_CREATING: MemberState.ValueType  # 1
+"""wanted; the provider may or may not have made it"""
+MEMBER_STATE_JOINING: MemberState.ValueType  # 2
+"""made; its agent was not heard yet"""
+MEMBER_STATE_JOINED: MemberState.ValueType  # 3
+MEMBER_STATE_DRAINING: MemberState.ValueType  # 4
+MEMBER_STATE_DELETING: MemberState.ValueType  # 5
+Global___MemberState: _TypeAlias = MemberState  # noqa: Y015
+
+class _PartKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PartKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PART_KIND_UNSPECIFIED: _PartKind.ValueType  # 0
+    PART_KIND_AGENT: _PartKind.ValueType  # 1
+    PART_KIND_PROXY: _PartKind.ValueType  # 2
+    PART_KIND_PERSON: _PartKind.ValueType  # 3
+
+class PartKind(_PartKind, metaclass=_PartKindEnumTypeWrapper):
+    """What a certificate says of who holds it."""
+
+PART_KIND_UNSPECIFIED: PartKind.ValueType  # 0
+PART_KIND_AGENT: PartKind.ValueType  # 1
+PART_KIND_PROXY: PartKind.ValueType  # 2
+PART_KIND_PERSON: PartKind.ValueType  # 3
+Global___PartKind: _TypeAlias = PartKind  # noqa: Y015
+
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    ROLE_VIEWER: _Role.ValueType  # 1
+    ROLE_DEPLOYER: _Role.ValueType  # 2
+    ROLE_OPERATOR: _Role.ValueType  # 3
+    ROLE_ADMIN: _Role.ValueType  # 4
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """Each may do what the one before may, and more."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+ROLE_VIEWER: Role.ValueType  # 1
+ROLE_DEPLOYER: Role.ValueType  # 2
+ROLE_OPERATOR: Role.ValueType  # 3
+ROLE_ADMIN: Role.ValueType  # 4
+Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class Resources(_message.Message):
@@ -358,7 +536,7 @@ class Resources(_message.Message):
     """cores, 0.5 is half a core"""
     memory_bytes: _builtins.int
     pids: _builtins.int
-    """a limit only; 0 is no limit"""
+    """a limit only; 0: as the agent has it by default; -1: no limit"""
     def __init__(
         self,
         *,
@@ -587,9 +765,11 @@ class FileMount(_message.Message):
     GID_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     kind: Global___FileKind.ValueType
     name: _builtins.str
-    """of the secret or config, in its app"""
+    """its key in the compose file"""
     target: _builtins.str
     """an absolute path in the container"""
     uid: _builtins.str
@@ -597,7 +777,11 @@ class FileMount(_message.Message):
     mode: _builtins.int
     """permission bits"""
     digest: _builtins.str
-    """sha256 of the content: new content is a new revision"""
+    """of the content, see FileContent: new content is a new revision; empty with a source"""
+    source: _builtins.str
+    """the StoredFile of the app that it is; empty: its content came with the app"""
+    version: _builtins.int
+    """of the source; 0 in what is applied: the latest"""
     def __init__(
         self,
         *,
@@ -608,10 +792,12 @@ class FileMount(_message.Message):
         gid: _builtins.str = ...,
         mode: _builtins.int | None = ...,
         digest: _builtins.str = ...,
+        source: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_mode", b"_mode", "mode", b"mode"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mode", b"_mode", "digest", b"digest", "gid", b"gid", "kind", b"kind", "mode", b"mode", "name", b"name", "target", b"target", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mode", b"_mode", "digest", b"digest", "gid", b"gid", "kind", b"kind", "mode", b"mode", "name", b"name", "source", b"source", "target", b"target", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__mode: _TypeAlias = _typing.Literal["mode"]  # noqa: Y015
     _WhichOneofArgType__mode: _TypeAlias = _typing.Literal["_mode", b"_mode"]  # noqa: Y015
@@ -1437,6 +1623,7 @@ class UpdateConfig(_message.Message):
     MAX_FAILURE_RATIO_FIELD_NUMBER: _builtins.int
     FAILURE_ACTION_FIELD_NUMBER: _builtins.int
     PROGRESS_DEADLINE_S_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_ROOM_FIELD_NUMBER: _builtins.int
     parallelism: _builtins.int
     """0 is all at once"""
     delay_s: _builtins.float
@@ -1445,6 +1632,8 @@ class UpdateConfig(_message.Message):
     max_failure_ratio: _builtins.float
     failure_action: Global___FailureAction.ValueType
     progress_deadline_s: _builtins.float
+    waits_for_room: _builtins.bool
+    """else an old replica goes first where no node has room for both"""
     def __init__(
         self,
         *,
@@ -1455,10 +1644,11 @@ class UpdateConfig(_message.Message):
         max_failure_ratio: _builtins.float = ...,
         failure_action: Global___FailureAction.ValueType = ...,
         progress_deadline_s: _builtins.float | None = ...,
+        waits_for_room: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_monitor_s", b"_monitor_s", "_parallelism", b"_parallelism", "_progress_deadline_s", b"_progress_deadline_s", "monitor_s", b"monitor_s", "parallelism", b"parallelism", "progress_deadline_s", b"progress_deadline_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_monitor_s", b"_monitor_s", "_parallelism", b"_parallelism", "_progress_deadline_s", b"_progress_deadline_s", "delay_s", b"delay_s", "failure_action", b"failure_action", "max_failure_ratio", b"max_failure_ratio", "monitor_s", b"monitor_s", "order", b"order", "parallelism", b"parallelism", "progress_deadline_s", b"progress_deadline_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_monitor_s", b"_monitor_s", "_parallelism", b"_parallelism", "_progress_deadline_s", b"_progress_deadline_s", "delay_s", b"delay_s", "failure_action", b"failure_action", "max_failure_ratio", b"max_failure_ratio", "monitor_s", b"monitor_s", "order", b"order", "parallelism", b"parallelism", "progress_deadline_s", b"progress_deadline_s", "waits_for_room", b"waits_for_room"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__monitor_s: _TypeAlias = _typing.Literal["monitor_s"]  # noqa: Y015
     _WhichOneofArgType__monitor_s: _TypeAlias = _typing.Literal["_monitor_s", b"_monitor_s"]  # noqa: Y015
@@ -1474,6 +1664,122 @@ class UpdateConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__progress_deadline_s) -> _WhichOneofReturnType__progress_deadline_s | None: ...
 
 Global___UpdateConfig: _TypeAlias = UpdateConfig  # noqa: Y015
+
+@_typing.final
+class Rolling(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rolling: _TypeAlias = Rolling  # noqa: Y015
+
+@_typing.final
+class BlueGreen(_message.Message):
+    """All new replicas beside the old ones, then all requests at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEEP_S_FIELD_NUMBER: _builtins.int
+    keep_s: _builtins.float
+    """how long the old replicas are kept after that"""
+    def __init__(
+        self,
+        *,
+        keep_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep_s", b"_keep_s", "keep_s", b"keep_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep_s", b"_keep_s", "keep_s", b"keep_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__keep_s: _TypeAlias = _typing.Literal["keep_s"]  # noqa: Y015
+    _WhichOneofArgType__keep_s: _TypeAlias = _typing.Literal["_keep_s", b"_keep_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_s) -> _WhichOneofReturnType__keep_s | None: ...
+
+Global___BlueGreen: _TypeAlias = BlueGreen  # noqa: Y015
+
+@_typing.final
+class Canary(_message.Message):
+    """A growing share of the requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    INTERVAL_S_FIELD_NUMBER: _builtins.int
+    MIN_REQUESTS_FIELD_NUMBER: _builtins.int
+    STICKY_COOKIE_FIELD_NUMBER: _builtins.int
+    STICKY_HEADER_FIELD_NUMBER: _builtins.int
+    interval_s: _builtins.float
+    """of a step, at least"""
+    min_requests: _builtins.int
+    """that the new revision must have answered in a step"""
+    sticky_cookie: _builtins.str
+    sticky_header: _builtins.str
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """percent, rising"""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[_builtins.int] | None = ...,
+        interval_s: _builtins.float | None = ...,
+        min_requests: _builtins.int | None = ...,
+        sticky_cookie: _builtins.str = ...,
+        sticky_header: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval_s", b"_interval_s", "_min_requests", b"_min_requests", "interval_s", b"interval_s", "min_requests", b"min_requests"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval_s", b"_interval_s", "_min_requests", b"_min_requests", "interval_s", b"interval_s", "min_requests", b"min_requests", "steps", b"steps", "sticky_cookie", b"sticky_cookie", "sticky_header", b"sticky_header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__interval_s: _TypeAlias = _typing.Literal["interval_s"]  # noqa: Y015
+    _WhichOneofArgType__interval_s: _TypeAlias = _typing.Literal["_interval_s", b"_interval_s"]  # noqa: Y015
+    _WhichOneofReturnType__min_requests: _TypeAlias = _typing.Literal["min_requests"]  # noqa: Y015
+    _WhichOneofArgType__min_requests: _TypeAlias = _typing.Literal["_min_requests", b"_min_requests"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_s) -> _WhichOneofReturnType__interval_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_requests) -> _WhichOneofReturnType__min_requests | None: ...
+
+Global___Canary: _TypeAlias = Canary  # noqa: Y015
+
+@_typing.final
+class Strategy(_message.Message):
+    """How the requests change over from one revision to the next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLLING_FIELD_NUMBER: _builtins.int
+    BLUE_GREEN_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rolling(self) -> Global___Rolling: ...
+    @_builtins.property
+    def blue_green(self) -> Global___BlueGreen: ...
+    @_builtins.property
+    def canary(self) -> Global___Canary: ...
+    def __init__(
+        self,
+        *,
+        rolling: Global___Rolling | None = ...,
+        blue_green: Global___BlueGreen | None = ...,
+        canary: Global___Canary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blue_green", b"blue_green", "canary", b"canary", "kind", b"kind", "rolling", b"rolling"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blue_green", b"blue_green", "canary", b"canary", "kind", b"kind", "rolling", b"rolling"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["rolling", "blue_green", "canary"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Strategy: _TypeAlias = Strategy  # noqa: Y015
 
 @_typing.final
 class Port(_message.Message):
@@ -1493,7 +1799,7 @@ class Port(_message.Message):
     mode: Global___PortMode.ValueType
     host_ip: _builtins.str
     app_protocol: _builtins.str
-    """http, tcp …; empty: found from the first bytes"""
+    """http, http2, tcp …; empty: found from the first bytes"""
     def __init__(
         self,
         *,
@@ -1513,6 +1819,190 @@ class Port(_message.Message):
 Global___Port: _TypeAlias = Port  # noqa: Y015
 
 @_typing.final
+class HeaderField(_message.Message):
+    """A header field. In what a route asks for, the value `*` is any."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeaderField: _TypeAlias = HeaderField  # noqa: Y015
+
+@_typing.final
+class HeaderEdit(_message.Message):
+    """Fields that are put in place of those with their names, and fields that are taken out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def set(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderField]: ...
+    @_builtins.property
+    def remove(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        set: _abc.Iterable[Global___HeaderField] | None = ...,
+        remove: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["remove", b"remove", "set", b"set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeaderEdit: _TypeAlias = HeaderEdit  # noqa: Y015
+
+@_typing.final
+class Redirect(_message.Message):
+    """Where a client is sent instead; what is empty or 0 stays as it was asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    host: _builtins.str
+    port: _builtins.int
+    path: _builtins.str
+    """takes the place of the route's"""
+    status: _builtins.int
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str = ...,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+        path: _builtins.str = ...,
+        status: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "host", b"host", "path", b"path", "port", b"port", "scheme", b"scheme", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+Global___Redirect: _TypeAlias = Redirect  # noqa: Y015
+
+@_typing.final
+class RateLimit(_message.Message):
+    """Each worker of each proxy counts for itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PER_S_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    BY_CLIENT_FIELD_NUMBER: _builtins.int
+    per_s: _builtins.float
+    burst: _builtins.int
+    """requests at once"""
+    by_client: _builtins.bool
+    """of each client address, or of all together"""
+    def __init__(
+        self,
+        *,
+        per_s: _builtins.float = ...,
+        burst: _builtins.int | None = ...,
+        by_client: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_burst", b"_burst", "_by_client", b"_by_client", "burst", b"burst", "by_client", b"by_client"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_burst", b"_burst", "_by_client", b"_by_client", "burst", b"burst", "by_client", b"by_client", "per_s", b"per_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__burst: _TypeAlias = _typing.Literal["burst"]  # noqa: Y015
+    _WhichOneofArgType__burst: _TypeAlias = _typing.Literal["_burst", b"_burst"]  # noqa: Y015
+    _WhichOneofReturnType__by_client: _TypeAlias = _typing.Literal["by_client"]  # noqa: Y015
+    _WhichOneofArgType__by_client: _TypeAlias = _typing.Literal["_by_client", b"_by_client"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__burst) -> _WhichOneofReturnType__burst | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__by_client) -> _WhichOneofReturnType__by_client | None: ...
+
+Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
+
+@_typing.final
+class HttpRules(_message.Message):
+    """What a route asks of requests beside its host and path, and does to them and to their answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHODS_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    REWRITE_FIELD_NUMBER: _builtins.int
+    REDIRECT_FIELD_NUMBER: _builtins.int
+    REQUEST_HEADERS_FIELD_NUMBER: _builtins.int
+    RESPONSE_HEADERS_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    ALLOW_FROM_FIELD_NUMBER: _builtins.int
+    rewrite: _builtins.str
+    """takes the place of the route's path"""
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """one of them; empty: any"""
+
+    @_builtins.property
+    def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderField]:
+        """all of them"""
+
+    @_builtins.property
+    def redirect(self) -> Global___Redirect: ...
+    @_builtins.property
+    def request_headers(self) -> Global___HeaderEdit: ...
+    @_builtins.property
+    def response_headers(self) -> Global___HeaderEdit: ...
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """NAME:scrypt.SALT.HASH, in base64url; empty: everybody"""
+
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit: ...
+    @_builtins.property
+    def allow_from(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """networks; empty: from everywhere"""
+
+    def __init__(
+        self,
+        *,
+        methods: _abc.Iterable[_builtins.str] | None = ...,
+        headers: _abc.Iterable[Global___HeaderField] | None = ...,
+        rewrite: _builtins.str = ...,
+        redirect: Global___Redirect | None = ...,
+        request_headers: Global___HeaderEdit | None = ...,
+        response_headers: Global___HeaderEdit | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        rate_limit: Global___RateLimit | None = ...,
+        allow_from: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit", "redirect", b"redirect", "request_headers", b"request_headers", "response_headers", b"response_headers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_from", b"allow_from", "headers", b"headers", "methods", b"methods", "rate_limit", b"rate_limit", "redirect", b"redirect", "request_headers", b"request_headers", "response_headers", b"response_headers", "rewrite", b"rewrite", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HttpRules: _TypeAlias = HttpRules  # noqa: Y015
+
+@_typing.final
 class HttpRoute(_message.Message):
     """Requests for a host and path on the proxies' HTTP listener (`x-rookery.http`)."""
 
@@ -1523,6 +2013,9 @@ class HttpRoute(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     PUBLISHED_FIELD_NUMBER: _builtins.int
     STRIP_PATH_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
+    HTTP2_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """empty: any"""
     path: _builtins.str
@@ -1532,6 +2025,12 @@ class HttpRoute(_message.Message):
     published: _builtins.int
     """port the proxies listen on"""
     strip_path: _builtins.bool
+    tls: _builtins.bool
+    """the proxies speak TLS there, with their own certificates"""
+    http2: _builtins.bool
+    """clients and replicas speak HTTP/2, as gRPC does"""
+    @_builtins.property
+    def rules(self) -> Global___HttpRules: ...
     def __init__(
         self,
         *,
@@ -1540,16 +2039,70 @@ class HttpRoute(_message.Message):
         target: _builtins.int = ...,
         published: _builtins.int | None = ...,
         strip_path: _builtins.bool = ...,
+        rules: Global___HttpRules | None = ...,
+        tls: _builtins.bool = ...,
+        http2: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_published", b"_published", "published", b"published"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_published", b"_published", "published", b"published", "rules", b"rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_published", b"_published", "host", b"host", "path", b"path", "published", b"published", "strip_path", b"strip_path", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_published", b"_published", "host", b"host", "http2", b"http2", "path", b"path", "published", b"published", "rules", b"rules", "strip_path", b"strip_path", "target", b"target", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__published: _TypeAlias = _typing.Literal["published"]  # noqa: Y015
     _WhichOneofArgType__published: _TypeAlias = _typing.Literal["_published", b"_published"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__published) -> _WhichOneofReturnType__published | None: ...
 
 Global___HttpRoute: _TypeAlias = HttpRoute  # noqa: Y015
+
+@_typing.final
+class Balancing(_message.Message):
+    """How a service's requests are shared out between its replicas."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    HASH_HEADER_FIELD_NUMBER: _builtins.int
+    HASH_COOKIE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    PREFER_FIELD_NUMBER: _builtins.int
+    SLOW_START_S_FIELD_NUMBER: _builtins.int
+    MAX_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    QUEUE_S_FIELD_NUMBER: _builtins.int
+    QUEUE_MOST_FIELD_NUMBER: _builtins.int
+    method: Global___BalanceMethod.ValueType
+    hash_header: _builtins.str
+    """neither: the client's address"""
+    hash_cookie: _builtins.str
+    weight: _builtins.str
+    """a property of nodes, such as node.labels.power"""
+    prefer: _builtins.str
+    """replicas whose node has it in common with the proxy's go first"""
+    slow_start_s: _builtins.float
+    max_in_flight: _builtins.int
+    """of a replica, at each proxy; 0: no limit"""
+    queue_s: _builtins.float
+    """what a request waits at most while all replicas have max_in_flight"""
+    queue_most: _builtins.int
+    """so many wait, in each worker of a proxy; 0: none does"""
+    def __init__(
+        self,
+        *,
+        method: Global___BalanceMethod.ValueType = ...,
+        hash_header: _builtins.str = ...,
+        hash_cookie: _builtins.str = ...,
+        weight: _builtins.str = ...,
+        prefer: _builtins.str = ...,
+        slow_start_s: _builtins.float = ...,
+        max_in_flight: _builtins.int = ...,
+        queue_s: _builtins.float = ...,
+        queue_most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash_cookie", b"hash_cookie", "hash_header", b"hash_header", "max_in_flight", b"max_in_flight", "method", b"method", "prefer", b"prefer", "queue_most", b"queue_most", "queue_s", b"queue_s", "slow_start_s", b"slow_start_s", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Balancing: _TypeAlias = Balancing  # noqa: Y015
 
 @_typing.final
 class Dependency(_message.Message):
@@ -1580,6 +2133,277 @@ class Dependency(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__required) -> _WhichOneofReturnType__required | None: ...
 
 Global___Dependency: _TypeAlias = Dependency  # noqa: Y015
+
+@_typing.final
+class ScaleTarget(_message.Message):
+    """What one replica is to have of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    metric: Global___ScaleMetric.ValueType
+    value: _builtins.float
+    def __init__(
+        self,
+        *,
+        metric: Global___ScaleMetric.ValueType = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScaleTarget: _TypeAlias = ScaleTarget  # noqa: Y015
+
+@_typing.final
+class ScalePace(_message.Message):
+    """How the number may change in one direction: no further than was called for during all of the window, and within `per_s` by
+    `most` or by `most_percent`, whichever is more; both 0: no limit.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_S_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    MOST_PERCENT_FIELD_NUMBER: _builtins.int
+    PER_S_FIELD_NUMBER: _builtins.int
+    window_s: _builtins.float
+    most: _builtins.int
+    most_percent: _builtins.int
+    per_s: _builtins.float
+    def __init__(
+        self,
+        *,
+        window_s: _builtins.float = ...,
+        most: _builtins.int = ...,
+        most_percent: _builtins.int = ...,
+        per_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["most", b"most", "most_percent", b"most_percent", "per_s", b"per_s", "window_s", b"window_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScalePace: _TypeAlias = ScalePace  # noqa: Y015
+
+@_typing.final
+class ScaleSchedule(_message.Message):
+    """Bounds from each time that matches on, until another schedule's time comes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CRON_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    cron: _builtins.str
+    """minute, hour, day of the month, month, day of the week"""
+    time_zone: _builtins.str
+    """by its name in the IANA database"""
+    minimum: _builtins.int
+    maximum: _builtins.int
+    def __init__(
+        self,
+        *,
+        cron: _builtins.str = ...,
+        time_zone: _builtins.str | None = ...,
+        minimum: _builtins.int | None = ...,
+        maximum: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "_time_zone", b"_time_zone", "maximum", b"maximum", "minimum", b"minimum", "time_zone", b"time_zone"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "_time_zone", b"_time_zone", "cron", b"cron", "maximum", b"maximum", "minimum", b"minimum", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    _WhichOneofReturnType__time_zone: _TypeAlias = _typing.Literal["time_zone"]  # noqa: Y015
+    _WhichOneofArgType__time_zone: _TypeAlias = _typing.Literal["_time_zone", b"_time_zone"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_zone) -> _WhichOneofReturnType__time_zone | None: ...
+
+Global___ScaleSchedule: _TypeAlias = ScaleSchedule  # noqa: Y015
+
+@_typing.final
+class Autoscale(_message.Message):
+    """The number of replicas follows the traffic: the target that calls for the most decides."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    UP_FIELD_NUMBER: _builtins.int
+    DOWN_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    IDLE_S_FIELD_NUMBER: _builtins.int
+    HOLD_S_FIELD_NUMBER: _builtins.int
+    HOLD_MOST_FIELD_NUMBER: _builtins.int
+    minimum: _builtins.int
+    maximum: _builtins.int
+    tolerance: _builtins.float
+    """a difference within this share of the number changes nothing"""
+    idle_s: _builtins.float
+    """with a minimum of 0: so long after the last request the last replica goes"""
+    hold_s: _builtins.float
+    """how long a request waits in the proxy for a replica"""
+    hold_most: _builtins.int
+    """how many wait in each worker of a proxy"""
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScaleTarget]: ...
+    @_builtins.property
+    def up(self) -> Global___ScalePace: ...
+    @_builtins.property
+    def down(self) -> Global___ScalePace: ...
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScaleSchedule]: ...
+    def __init__(
+        self,
+        *,
+        minimum: _builtins.int | None = ...,
+        maximum: _builtins.int | None = ...,
+        targets: _abc.Iterable[Global___ScaleTarget] | None = ...,
+        tolerance: _builtins.float | None = ...,
+        up: Global___ScalePace | None = ...,
+        down: Global___ScalePace | None = ...,
+        schedules: _abc.Iterable[Global___ScaleSchedule] | None = ...,
+        idle_s: _builtins.float | None = ...,
+        hold_s: _builtins.float | None = ...,
+        hold_most: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hold_most", b"_hold_most", "_hold_s", b"_hold_s", "_idle_s", b"_idle_s", "_maximum", b"_maximum", "_minimum", b"_minimum", "_tolerance", b"_tolerance", "down", b"down", "hold_most", b"hold_most", "hold_s", b"hold_s", "idle_s", b"idle_s", "maximum", b"maximum", "minimum", b"minimum", "tolerance", b"tolerance", "up", b"up"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold_most", b"_hold_most", "_hold_s", b"_hold_s", "_idle_s", b"_idle_s", "_maximum", b"_maximum", "_minimum", b"_minimum", "_tolerance", b"_tolerance", "down", b"down", "hold_most", b"hold_most", "hold_s", b"hold_s", "idle_s", b"idle_s", "maximum", b"maximum", "minimum", b"minimum", "schedules", b"schedules", "targets", b"targets", "tolerance", b"tolerance", "up", b"up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hold_most: _TypeAlias = _typing.Literal["hold_most"]  # noqa: Y015
+    _WhichOneofArgType__hold_most: _TypeAlias = _typing.Literal["_hold_most", b"_hold_most"]  # noqa: Y015
+    _WhichOneofReturnType__hold_s: _TypeAlias = _typing.Literal["hold_s"]  # noqa: Y015
+    _WhichOneofArgType__hold_s: _TypeAlias = _typing.Literal["_hold_s", b"_hold_s"]  # noqa: Y015
+    _WhichOneofReturnType__idle_s: _TypeAlias = _typing.Literal["idle_s"]  # noqa: Y015
+    _WhichOneofArgType__idle_s: _TypeAlias = _typing.Literal["_idle_s", b"_idle_s"]  # noqa: Y015
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    _WhichOneofReturnType__tolerance: _TypeAlias = _typing.Literal["tolerance"]  # noqa: Y015
+    _WhichOneofArgType__tolerance: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hold_most) -> _WhichOneofReturnType__hold_most | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hold_s) -> _WhichOneofReturnType__hold_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idle_s) -> _WhichOneofReturnType__idle_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tolerance) -> _WhichOneofReturnType__tolerance | None: ...
+
+Global___Autoscale: _TypeAlias = Autoscale  # noqa: Y015
+
+@_typing.final
+class ScaleByHand(_message.Message):
+    """In place of the spec's, until the next deploy; without a policy it is off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> Global___Autoscale: ...
+    def __init__(
+        self,
+        *,
+        policy: Global___Autoscale | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScaleByHand: _TypeAlias = ScaleByHand  # noqa: Y015
+
+@_typing.final
+class ScaleFigure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    WANTS_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    metric: Global___ScaleMetric.ValueType
+    value: _builtins.float
+    """of all replicas together"""
+    target: _builtins.float
+    """of one"""
+    wants: _builtins.int
+    """replicas"""
+    missing: _builtins.str
+    """why it is not known; empty: it is"""
+    def __init__(
+        self,
+        *,
+        metric: Global___ScaleMetric.ValueType = ...,
+        value: _builtins.float = ...,
+        target: _builtins.float = ...,
+        wants: _builtins.int = ...,
+        missing: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "missing", b"missing", "target", b"target", "value", b"value", "wants", b"wants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScaleFigure: _TypeAlias = ScaleFigure  # noqa: Y015
+
+@_typing.final
+class ScaleDecision(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    before: _builtins.int
+    """replicas wanted"""
+    after: _builtins.int
+    ready: _builtins.int
+    why: _builtins.str
+    @_builtins.property
+    def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScaleFigure]: ...
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        before: _builtins.int = ...,
+        after: _builtins.int = ...,
+        ready: _builtins.int = ...,
+        why: _builtins.str = ...,
+        figures: _abc.Iterable[Global___ScaleFigure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "at", b"at", "before", b"before", "figures", b"figures", "ready", b"ready", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScaleDecision: _TypeAlias = ScaleDecision  # noqa: Y015
 
 @_typing.final
 class ServiceSpec(_message.Message):
@@ -1627,12 +2451,19 @@ class ServiceSpec(_message.Message):
     ON_DISCONNECT_AFTER_S_FIELD_NUMBER: _builtins.int
     RUNTIME_FIELD_NUMBER: _builtins.int
     REBALANCE_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    BALANCING_FIELD_NUMBER: _builtins.int
+    PROXY_PROTOCOL_FIELD_NUMBER: _builtins.int
+    AUTOSCALE_FIELD_NUMBER: _builtins.int
+    ALLOW_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     drain_timeout_s: _builtins.float
     on_disconnect: Global___OnDisconnect.ValueType
     on_disconnect_after_s: _builtins.float
     runtime: Global___RuntimeKind.ValueType
     rebalance: _builtins.bool
+    proxy_protocol: _builtins.int
+    """version of the header before each TCP connection to a replica; 0: none"""
     @_builtins.property
     def container(self) -> Global___ContainerSpec: ...
     @_builtins.property
@@ -1663,6 +2494,18 @@ class ServiceSpec(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """of the service (`deploy.labels`), not of its containers"""
 
+    @_builtins.property
+    def strategy(self) -> Global___Strategy: ...
+    @_builtins.property
+    def balancing(self) -> Global___Balancing: ...
+    @_builtins.property
+    def autoscale(self) -> Global___Autoscale:
+        """absent: the number of replicas stays as it was set"""
+
+    @_builtins.property
+    def allow(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """apps (`shop`), services of apps (`shop/web`) or `*` that may reach its published ports"""
+
     def __init__(
         self,
         *,
@@ -1686,10 +2529,15 @@ class ServiceSpec(_message.Message):
         on_disconnect_after_s: _builtins.float = ...,
         runtime: Global___RuntimeKind.ValueType = ...,
         rebalance: _builtins.bool | None = ...,
+        strategy: Global___Strategy | None = ...,
+        balancing: Global___Balancing | None = ...,
+        proxy_protocol: _builtins.int = ...,
+        autoscale: Global___Autoscale | None = ...,
+        allow: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_drain_timeout_s", b"_drain_timeout_s", "_rebalance", b"_rebalance", "container", b"container", "drain_timeout_s", b"drain_timeout_s", "limits", b"limits", "mode", b"mode", "placement", b"placement", "probe", b"probe", "rebalance", b"rebalance", "reservations", b"reservations", "restart", b"restart", "rollback", b"rollback", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_drain_timeout_s", b"_drain_timeout_s", "_rebalance", b"_rebalance", "autoscale", b"autoscale", "balancing", b"balancing", "container", b"container", "drain_timeout_s", b"drain_timeout_s", "limits", b"limits", "mode", b"mode", "placement", b"placement", "probe", b"probe", "rebalance", b"rebalance", "reservations", b"reservations", "restart", b"restart", "rollback", b"rollback", "strategy", b"strategy", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_drain_timeout_s", b"_drain_timeout_s", "_rebalance", b"_rebalance", "container", b"container", "depends_on", b"depends_on", "drain_timeout_s", b"drain_timeout_s", "expose", b"expose", "labels", b"labels", "limits", b"limits", "mode", b"mode", "name", b"name", "on_disconnect", b"on_disconnect", "on_disconnect_after_s", b"on_disconnect_after_s", "placement", b"placement", "ports", b"ports", "probe", b"probe", "rebalance", b"rebalance", "reservations", b"reservations", "restart", b"restart", "rollback", b"rollback", "routes", b"routes", "runtime", b"runtime", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_drain_timeout_s", b"_drain_timeout_s", "_rebalance", b"_rebalance", "allow", b"allow", "autoscale", b"autoscale", "balancing", b"balancing", "container", b"container", "depends_on", b"depends_on", "drain_timeout_s", b"drain_timeout_s", "expose", b"expose", "labels", b"labels", "limits", b"limits", "mode", b"mode", "name", b"name", "on_disconnect", b"on_disconnect", "on_disconnect_after_s", b"on_disconnect_after_s", "placement", b"placement", "ports", b"ports", "probe", b"probe", "proxy_protocol", b"proxy_protocol", "rebalance", b"rebalance", "reservations", b"reservations", "restart", b"restart", "rollback", b"rollback", "routes", b"routes", "runtime", b"runtime", "strategy", b"strategy", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__drain_timeout_s: _TypeAlias = _typing.Literal["drain_timeout_s"]  # noqa: Y015
     _WhichOneofArgType__drain_timeout_s: _TypeAlias = _typing.Literal["_drain_timeout_s", b"_drain_timeout_s"]  # noqa: Y015
@@ -1714,7 +2562,7 @@ class FileContent(_message.Message):
     name: _builtins.str
     content: _builtins.bytes
     digest: _builtins.str
-    """sha256, hexadecimal"""
+    """hexadecimal: sha256 where it is applied, from the manager a keyed one of that"""
     def __init__(
         self,
         *,
@@ -1730,6 +2578,156 @@ class FileContent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FileContent: _TypeAlias = FileContent  # noqa: Y015
+
+@_typing.final
+class StoredFile(_message.Message):
+    """A secret or config that was made by itself: what `external: true` in a compose file of its app means."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    kind: Global___FileKind.ValueType
+    name: _builtins.str
+    version: _builtins.int
+    """the latest"""
+    created_at: _builtins.float
+    changed_at: _builtins.float
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileVersion]:
+        """oldest first"""
+
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        kind: Global___FileKind.ValueType = ...,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        created_at: _builtins.float = ...,
+        changed_at: _builtins.float = ...,
+        versions: _abc.Iterable[Global___FileVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "changed_at", b"changed_at", "created_at", b"created_at", "kind", b"kind", "name", b"name", "version", b"version", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredFile: _TypeAlias = StoredFile  # noqa: Y015
+
+@_typing.final
+class FileVersion(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    digest: _builtins.str
+    """keyed: it tells whether two contents are the same, to nobody without the key"""
+    size_bytes: _builtins.int
+    created_at: _builtins.float
+    actor: _builtins.str
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        created_at: _builtins.float = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "created_at", b"created_at", "digest", b"digest", "number", b"number", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileVersion: _TypeAlias = FileVersion  # noqa: Y015
+
+@_typing.final
+class SealedFile(_message.Message):
+    """A content as it lies in the store: of one version of a StoredFile, or (version 0) one that came with its app."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    kind: Global___FileKind.ValueType
+    name: _builtins.str
+    digest: _builtins.str
+    version: _builtins.int
+    sealed: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        kind: Global___FileKind.ValueType = ...,
+        name: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        version: _builtins.int = ...,
+        sealed: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "digest", b"digest", "kind", b"kind", "name", b"name", "sealed", b"sealed", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SealedFile: _TypeAlias = SealedFile  # noqa: Y015
+
+@_typing.final
+class Seal(_message.Message):
+    """The key of all contents, itself encrypted: by the key in the manager's key file, or by a passphrase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    LOCK_FIELD_NUMBER: _builtins.int
+    WRAPPED_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """of the key that is in it"""
+    lock: Global___LockKind.ValueType
+    wrapped: _builtins.bytes
+    salt: _builtins.bytes
+    """with a passphrase, as is cost: of scrypt, its N (r is 8, p is 1)"""
+    cost: _builtins.int
+    key_id: _builtins.str
+    """of the key in the key file"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        lock: Global___LockKind.ValueType = ...,
+        wrapped: _builtins.bytes = ...,
+        salt: _builtins.bytes = ...,
+        cost: _builtins.int = ...,
+        key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "id", b"id", "key_id", b"key_id", "lock", b"lock", "salt", b"salt", "wrapped", b"wrapped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Seal: _TypeAlias = Seal  # noqa: Y015
 
 @_typing.final
 class AppSpec(_message.Message):
@@ -1773,10 +2771,13 @@ class App(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     REMOVING_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     created_at: _builtins.float
     changed_at: _builtins.float
     removing: _builtins.bool
+    revision: _builtins.int
+    """number of the newest AppRevision"""
     @_builtins.property
     def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -1787,14 +2788,72 @@ class App(_message.Message):
         created_at: _builtins.float = ...,
         changed_at: _builtins.float = ...,
         removing: _builtins.bool = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "created_at", b"created_at", "name", b"name", "removing", b"removing", "services", b"services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "created_at", b"created_at", "name", b"name", "removing", b"removing", "revision", b"revision", "services", b"services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___App: _TypeAlias = App  # noqa: Y015
+
+@_typing.final
+class AppRevision(_message.Message):
+    """At which revisions the services of an app were wanted from one operator's change on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ServicesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    APP_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    number: _builtins.int
+    created_at: _builtins.float
+    actor: _builtins.str
+    why: _builtins.str
+    @_builtins.property
+    def services(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        number: _builtins.int = ...,
+        services: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        created_at: _builtins.float = ...,
+        actor: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "app", b"app", "created_at", b"created_at", "number", b"number", "services", b"services", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppRevision: _TypeAlias = AppRevision  # noqa: Y015
 
 @_typing.final
 class Service(_message.Message):
@@ -1811,6 +2870,9 @@ class Service(_message.Message):
     REMOVING_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
     ROLLOUT_FIELD_NUMBER: _builtins.int
+    RESTARTED_AT_FIELD_NUMBER: _builtins.int
+    BY_HAND_FIELD_NUMBER: _builtins.int
+    SCALED_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     name: _builtins.str
     revision: _builtins.int
@@ -1822,9 +2884,19 @@ class Service(_message.Message):
     removing: _builtins.bool
     why: _builtins.str
     """of the latest change"""
+    restarted_at: _builtins.float
+    """replicas created before it are to be replaced"""
     @_builtins.property
     def rollout(self) -> Global___Rollout:
         """the latest one; absent when there was none"""
+
+    @_builtins.property
+    def by_hand(self) -> Global___ScaleByHand:
+        """absent: it scales as the spec says"""
+
+    @_builtins.property
+    def scaled(self) -> Global___ScaleDecision:
+        """the latest change of the number that autoscaling made"""
 
     def __init__(
         self,
@@ -1838,10 +2910,13 @@ class Service(_message.Message):
         removing: _builtins.bool = ...,
         why: _builtins.str = ...,
         rollout: Global___Rollout | None = ...,
+        restarted_at: _builtins.float = ...,
+        by_hand: Global___ScaleByHand | None = ...,
+        scaled: Global___ScaleDecision | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "replicas", b"replicas", "rollout", b"rollout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "by_hand", b"by_hand", "replicas", b"replicas", "rollout", b"rollout", "scaled", b"scaled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "app", b"app", "changed_at", b"changed_at", "created_at", b"created_at", "name", b"name", "removing", b"removing", "replicas", b"replicas", "revision", b"revision", "rollout", b"rollout", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "app", b"app", "by_hand", b"by_hand", "changed_at", b"changed_at", "created_at", b"created_at", "name", b"name", "removing", b"removing", "replicas", b"replicas", "restarted_at", b"restarted_at", "revision", b"revision", "rollout", b"rollout", "scaled", b"scaled", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
     _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
@@ -1851,7 +2926,7 @@ Global___Service: _TypeAlias = Service  # noqa: Y015
 
 @_typing.final
 class Rollout(_message.Message):
-    """The move of a service from one revision to another."""
+    """The move of a service from one revision to another; the same one twice is a restart."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1861,6 +2936,14 @@ class Rollout(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    JUDGED_FROM_AT_FIELD_NUMBER: _builtins.int
+    PAUSED_IN_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    STEP_AT_FIELD_NUMBER: _builtins.int
+    IS_REVERSE_FIELD_NUMBER: _builtins.int
     before: _builtins.int
     """the revision to return to"""
     after: _builtins.int
@@ -1870,6 +2953,22 @@ class Rollout(_message.Message):
     """of the latest change of its state"""
     why: _builtins.str
     """of the latest change of its state"""
+    number: _builtins.int
+    """of the service's rollouts, from 1"""
+    actor: _builtins.str
+    """who began it"""
+    judged_from_at: _builtins.float
+    """replicas created earlier are not held against it"""
+    paused_in: Global___RolloutState.ValueType
+    """the state that a paused one goes on in"""
+    share: _builtins.int
+    """percent of the requests that go to `after` (blue-green, canary)"""
+    step: _builtins.int
+    """of the strategy's steps, from 0"""
+    step_at: _builtins.float
+    """since when that step has been in force; 0: it is being prepared"""
+    is_reverse: _builtins.bool
+    """it waits for the services that depend on this one"""
     def __init__(
         self,
         *,
@@ -1879,14 +2978,53 @@ class Rollout(_message.Message):
         started_at: _builtins.float = ...,
         changed_at: _builtins.float = ...,
         why: _builtins.str = ...,
+        number: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        judged_from_at: _builtins.float = ...,
+        paused_in: Global___RolloutState.ValueType = ...,
+        share: _builtins.int = ...,
+        step: _builtins.int = ...,
+        step_at: _builtins.float = ...,
+        is_reverse: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changed_at", b"changed_at", "started_at", b"started_at", "state", b"state", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "changed_at", b"changed_at", "is_reverse", b"is_reverse", "judged_from_at", b"judged_from_at", "number", b"number", "paused_in", b"paused_in", "share", b"share", "started_at", b"started_at", "state", b"state", "step", b"step", "step_at", b"step_at", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
+
+@_typing.final
+class PastRollout(_message.Message):
+    """The record of a rollout that is over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    service: _builtins.str
+    number: _builtins.int
+    @_builtins.property
+    def rollout(self) -> Global___Rollout: ...
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        service: _builtins.str = ...,
+        number: _builtins.int = ...,
+        rollout: Global___Rollout | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rollout", b"rollout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "number", b"number", "rollout", b"rollout", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PastRollout: _TypeAlias = PastRollout  # noqa: Y015
 
 @_typing.final
 class Revision(_message.Message):
@@ -1939,12 +3077,20 @@ class Endpoint(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     replica_id: _builtins.str
     address: _builtins.str
     port: _builtins.int
     target: _builtins.int
     """port in the container"""
     protocol: Global___PortProtocol.ValueType
+    revision: _builtins.int
+    """the replica's; this and the following: in routes only"""
+    weight: _builtins.int
+    place: _builtins.str
+    """its node's value of what Balancing.prefer names"""
     def __init__(
         self,
         *,
@@ -1953,12 +3099,17 @@ class Endpoint(_message.Message):
         port: _builtins.int = ...,
         target: _builtins.int = ...,
         protocol: Global___PortProtocol.ValueType = ...,
+        revision: _builtins.int = ...,
+        weight: _builtins.int | None = ...,
+        place: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "port", b"port", "protocol", b"protocol", "replica_id", b"replica_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "address", b"address", "place", b"place", "port", b"port", "protocol", b"protocol", "replica_id", b"replica_id", "revision", b"revision", "target", b"target", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
 
 Global___Endpoint: _TypeAlias = Endpoint  # noqa: Y015
 
@@ -2011,7 +3162,7 @@ class Replica(_message.Message):
     node_name: _builtins.str
     """hostname of the node, kept for when the node is gone"""
     desired: Global___Desired.ValueType
-    """stop: the manager wants it gone; an ended one that was to run ended by itself"""
+    """stop: the manager wants it gone; an ended one that was not to stop ended by itself"""
     move_why: _builtins.str
     """why another one is to take its place on another node; empty: it may stay"""
     @_builtins.property
@@ -2228,6 +3379,8 @@ class Node(_message.Message):
     JOINED_AT_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
+    DOWNS_FIELD_NUMBER: _builtins.int
+    HELD_OFF_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     availability: Global___Availability.ValueType
     """spec"""
@@ -2235,6 +3388,10 @@ class Node(_message.Message):
     why: _builtins.str
     joined_at: _builtins.float
     changed_at: _builtins.float
+    downs: _builtins.int
+    """how often it went down without a long quiet time between"""
+    held_off: _builtins.bool
+    """it is back, but gets no new work yet"""
     @_builtins.property
     def info(self) -> Global___NodeInfo: ...
     @_builtins.property
@@ -2255,10 +3412,12 @@ class Node(_message.Message):
         joined_at: _builtins.float = ...,
         changed_at: _builtins.float = ...,
         conditions: _abc.Iterable[Global___NodeCondition] | None = ...,
+        downs: _builtins.int = ...,
+        held_off: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["info", b"info"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability", "changed_at", b"changed_at", "conditions", b"conditions", "id", b"id", "info", b"info", "joined_at", b"joined_at", "labels", b"labels", "state", b"state", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability", "changed_at", b"changed_at", "conditions", b"conditions", "downs", b"downs", "held_off", b"held_off", "id", b"id", "info", b"info", "joined_at", b"joined_at", "labels", b"labels", "state", b"state", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2373,6 +3532,143 @@ class Assignment(_message.Message):
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
 
 @_typing.final
+class Reach(_message.Message):
+    """What replicas may reach of the cluster's own machines; all else of these is closed to them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MACHINES_FIELD_NUMBER: _builtins.int
+    OPENINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def machines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """their addresses"""
+
+    @_builtins.property
+    def openings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Opening]: ...
+    def __init__(
+        self,
+        *,
+        machines: _abc.Iterable[_builtins.str] | None = ...,
+        openings: _abc.Iterable[Global___Opening] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["machines", b"machines", "openings", b"openings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reach: _TypeAlias = Reach  # noqa: Y015
+
+@_typing.final
+class Opening(_message.Message):
+    """Ports of the cluster's machines that are open to an app's replicas, or to those of one of its services."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """`*`: of every app"""
+    service: _builtins.str
+    """empty: of every service"""
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenPort]: ...
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        service: _builtins.str = ...,
+        ports: _abc.Iterable[Global___OpenPort] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "ports", b"ports", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Opening: _TypeAlias = Opening  # noqa: Y015
+
+@_typing.final
+class OpenPort(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORT_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    port: _builtins.int
+    protocol: Global___PortProtocol.ValueType
+    def __init__(
+        self,
+        *,
+        port: _builtins.int = ...,
+        protocol: Global___PortProtocol.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["port", b"port", "protocol", b"protocol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenPort: _TypeAlias = OpenPort  # noqa: Y015
+
+@_typing.final
+class Split(_message.Message):
+    """`share` percent of the requests go to the endpoints of these replicas, the others to the rest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    REPLICA_IDS_FIELD_NUMBER: _builtins.int
+    STICKY_COOKIE_FIELD_NUMBER: _builtins.int
+    STICKY_HEADER_FIELD_NUMBER: _builtins.int
+    share: _builtins.int
+    sticky_cookie: _builtins.str
+    """requests with the same value go to the same side"""
+    sticky_header: _builtins.str
+    @_builtins.property
+    def replica_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        share: _builtins.int = ...,
+        replica_ids: _abc.Iterable[_builtins.str] | None = ...,
+        sticky_cookie: _builtins.str = ...,
+        sticky_header: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica_ids", b"replica_ids", "share", b"share", "sticky_cookie", b"sticky_cookie", "sticky_header", b"sticky_header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Split: _TypeAlias = Split  # noqa: Y015
+
+@_typing.final
+class Hold(_message.Message):
+    """While there is no endpoint, requests wait for one, instead of being refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    timeout_s: _builtins.float
+    most: _builtins.int
+    """at a time, in each worker of a proxy"""
+    def __init__(
+        self,
+        *,
+        timeout_s: _builtins.float = ...,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["most", b"most", "timeout_s", b"timeout_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hold: _TypeAlias = Hold  # noqa: Y015
+
+@_typing.final
 class Route(_message.Message):
     """What a proxy listens for, and the endpoints behind it."""
 
@@ -2388,8 +3684,14 @@ class Route(_message.Message):
     STRIP_PATH_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     WHY_EMPTY_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    BALANCING_FIELD_NUMBER: _builtins.int
+    PROXY_PROTOCOL_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """APP/SERVICE:PUBLISHED[HOST/PATH]"""
+    """APP/SERVICE:PUBLISHED[HOST/PATH][ METHODS;HEADERS]"""
     app: _builtins.str
     service: _builtins.str
     port: _builtins.int
@@ -2402,9 +3704,24 @@ class Route(_message.Message):
     strip_path: _builtins.bool
     why_empty: _builtins.str
     """the reason when there is no endpoint"""
+    proxy_protocol: _builtins.int
+    """version of the header before each TCP connection to an endpoint; 0: none"""
+    tls: _builtins.bool
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]:
         """of ready replicas only"""
+
+    @_builtins.property
+    def split(self) -> Global___Split:
+        """absent: every endpoint gets its equal part"""
+
+    @_builtins.property
+    def rules(self) -> Global___HttpRules: ...
+    @_builtins.property
+    def balancing(self) -> Global___Balancing: ...
+    @_builtins.property
+    def hold(self) -> Global___Hold:
+        """absent: requests are refused while there is no endpoint"""
 
     def __init__(
         self,
@@ -2419,10 +3736,16 @@ class Route(_message.Message):
         strip_path: _builtins.bool = ...,
         endpoints: _abc.Iterable[Global___Endpoint] | None = ...,
         why_empty: _builtins.str = ...,
+        split: Global___Split | None = ...,
+        rules: Global___HttpRules | None = ...,
+        balancing: Global___Balancing | None = ...,
+        proxy_protocol: _builtins.int = ...,
+        tls: _builtins.bool = ...,
+        hold: Global___Hold | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balancing", b"balancing", "hold", b"hold", "rules", b"rules", "split", b"split"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "endpoints", b"endpoints", "host", b"host", "id", b"id", "path", b"path", "port", b"port", "protocol", b"protocol", "service", b"service", "strip_path", b"strip_path", "why_empty", b"why_empty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "balancing", b"balancing", "endpoints", b"endpoints", "hold", b"hold", "host", b"host", "id", b"id", "path", b"path", "port", b"port", "protocol", b"protocol", "proxy_protocol", b"proxy_protocol", "rules", b"rules", "service", b"service", "split", b"split", "strip_path", b"strip_path", "tls", b"tls", "why_empty", b"why_empty"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2468,6 +3791,9 @@ class EndpointStats(_message.Message):
     BYTES_IN_FIELD_NUMBER: _builtins.int
     BYTES_OUT_FIELD_NUMBER: _builtins.int
     LATENCY_COUNTS_FIELD_NUMBER: _builtins.int
+    EJECTIONS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    LATENCY_SUM_S_FIELD_NUMBER: _builtins.int
     replica_id: _builtins.str
     route_id: _builtins.str
     requests: _builtins.int
@@ -2483,6 +3809,12 @@ class EndpointStats(_message.Message):
     responses_5xx: _builtins.int
     bytes_in: _builtins.int
     bytes_out: _builtins.int
+    ejections: _builtins.int
+    """how often it was left alone for a while, after failures"""
+    revision: _builtins.int
+    """the replica's, as the route said"""
+    latency_sum_s: _builtins.float
+    """of all answers that are in the buckets"""
     @_builtins.property
     def latency_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """by the buckets of RouteReport.latency_bounds_s, then one for all above"""
@@ -2503,10 +3835,13 @@ class EndpointStats(_message.Message):
         bytes_in: _builtins.int = ...,
         bytes_out: _builtins.int = ...,
         latency_counts: _abc.Iterable[_builtins.int] | None = ...,
+        ejections: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        latency_sum_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "errors_connect", b"errors_connect", "errors_upstream", b"errors_upstream", "in_flight", b"in_flight", "latency_counts", b"latency_counts", "replica_id", b"replica_id", "requests", b"requests", "responses_2xx", b"responses_2xx", "responses_3xx", b"responses_3xx", "responses_4xx", b"responses_4xx", "responses_5xx", b"responses_5xx", "route_id", b"route_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "ejections", b"ejections", "errors_connect", b"errors_connect", "errors_upstream", b"errors_upstream", "in_flight", b"in_flight", "latency_counts", b"latency_counts", "latency_sum_s", b"latency_sum_s", "replica_id", b"replica_id", "requests", b"requests", "responses_2xx", b"responses_2xx", "responses_3xx", b"responses_3xx", "responses_4xx", b"responses_4xx", "responses_5xx", b"responses_5xx", "revision", b"revision", "route_id", b"route_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2520,12 +3855,21 @@ class RouteStats(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     CONNECTIONS_FIELD_NUMBER: _builtins.int
+    RESENDS_FIELD_NUMBER: _builtins.int
+    RESENDS_DENIED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     route_id: _builtins.str
     requests: _builtins.int
     refused: _builtins.int
     """answered 503 for want of an endpoint, or not understood"""
     connections: _builtins.int
     """open now"""
+    resends: _builtins.int
+    """requests that broke and were sent again"""
+    resends_denied: _builtins.int
+    """and those that were not, since too many were"""
+    held: _builtins.int
+    """requests that wait for an endpoint now"""
     def __init__(
         self,
         *,
@@ -2533,14 +3877,217 @@ class RouteStats(_message.Message):
         requests: _builtins.int = ...,
         refused: _builtins.int = ...,
         connections: _builtins.int = ...,
+        resends: _builtins.int = ...,
+        resends_denied: _builtins.int = ...,
+        held: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "refused", b"refused", "requests", b"requests", "route_id", b"route_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "held", b"held", "refused", b"refused", "requests", b"requests", "resends", b"resends", "resends_denied", b"resends_denied", "route_id", b"route_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RouteStats: _TypeAlias = RouteStats  # noqa: Y015
+
+@_typing.final
+class TrafficFigures(_message.Message):
+    """What proxies counted of some replicas or of a service. All but in_flight and connections only grow while the manager runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    ERRORS_CONNECT_FIELD_NUMBER: _builtins.int
+    ERRORS_UPSTREAM_FIELD_NUMBER: _builtins.int
+    RESPONSES_2XX_FIELD_NUMBER: _builtins.int
+    RESPONSES_3XX_FIELD_NUMBER: _builtins.int
+    RESPONSES_4XX_FIELD_NUMBER: _builtins.int
+    RESPONSES_5XX_FIELD_NUMBER: _builtins.int
+    BYTES_IN_FIELD_NUMBER: _builtins.int
+    BYTES_OUT_FIELD_NUMBER: _builtins.int
+    EJECTIONS_FIELD_NUMBER: _builtins.int
+    LATENCY_COUNTS_FIELD_NUMBER: _builtins.int
+    LATENCY_SUM_S_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    RESENDS_FIELD_NUMBER: _builtins.int
+    RESENDS_DENIED_FIELD_NUMBER: _builtins.int
+    requests: _builtins.int
+    """that are over; of TCP, connections that were begun"""
+    in_flight: _builtins.int
+    """now"""
+    errors_connect: _builtins.int
+    errors_upstream: _builtins.int
+    responses_2xx: _builtins.int
+    responses_3xx: _builtins.int
+    responses_4xx: _builtins.int
+    responses_5xx: _builtins.int
+    bytes_in: _builtins.int
+    bytes_out: _builtins.int
+    ejections: _builtins.int
+    latency_sum_s: _builtins.float
+    refused: _builtins.int
+    """this and the following: of a service as a whole only"""
+    connections: _builtins.int
+    """open now"""
+    resends: _builtins.int
+    resends_denied: _builtins.int
+    @_builtins.property
+    def latency_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        requests: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        errors_connect: _builtins.int = ...,
+        errors_upstream: _builtins.int = ...,
+        responses_2xx: _builtins.int = ...,
+        responses_3xx: _builtins.int = ...,
+        responses_4xx: _builtins.int = ...,
+        responses_5xx: _builtins.int = ...,
+        bytes_in: _builtins.int = ...,
+        bytes_out: _builtins.int = ...,
+        ejections: _builtins.int = ...,
+        latency_counts: _abc.Iterable[_builtins.int] | None = ...,
+        latency_sum_s: _builtins.float = ...,
+        refused: _builtins.int = ...,
+        connections: _builtins.int = ...,
+        resends: _builtins.int = ...,
+        resends_denied: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "connections", b"connections", "ejections", b"ejections", "errors_connect", b"errors_connect", "errors_upstream", b"errors_upstream", "in_flight", b"in_flight", "latency_counts", b"latency_counts", "latency_sum_s", b"latency_sum_s", "refused", b"refused", "requests", b"requests", "resends", b"resends", "resends_denied", b"resends_denied", "responses_2xx", b"responses_2xx", "responses_3xx", b"responses_3xx", "responses_4xx", b"responses_4xx", "responses_5xx", b"responses_5xx"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrafficFigures: _TypeAlias = TrafficFigures  # noqa: Y015
+
+@_typing.final
+class RevisionTraffic(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    @_builtins.property
+    def figures(self) -> Global___TrafficFigures: ...
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        figures: Global___TrafficFigures | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevisionTraffic: _TypeAlias = RevisionTraffic  # noqa: Y015
+
+@_typing.final
+class ReplicaTraffic(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLICA_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    NODE_NAME_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    replica_id: _builtins.str
+    name: _builtins.str
+    """shop/web.3"""
+    revision: _builtins.int
+    node_name: _builtins.str
+    @_builtins.property
+    def figures(self) -> Global___TrafficFigures: ...
+    def __init__(
+        self,
+        *,
+        replica_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        node_name: _builtins.str = ...,
+        figures: Global___TrafficFigures | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures", "name", b"name", "node_name", b"node_name", "replica_id", b"replica_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplicaTraffic: _TypeAlias = ReplicaTraffic  # noqa: Y015
+
+@_typing.final
+class ServiceTraffic(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    service: _builtins.str
+    @_builtins.property
+    def total(self) -> Global___TrafficFigures: ...
+    @_builtins.property
+    def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevisionTraffic]:
+        """the newest ones that served, newest first"""
+
+    @_builtins.property
+    def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaTraffic]:
+        """those that serve or did so until now"""
+
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        service: _builtins.str = ...,
+        total: Global___TrafficFigures | None = ...,
+        revisions: _abc.Iterable[Global___RevisionTraffic] | None = ...,
+        replicas: _abc.Iterable[Global___ReplicaTraffic] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "replicas", b"replicas", "revisions", b"revisions", "service", b"service", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceTraffic: _TypeAlias = ServiceTraffic  # noqa: Y015
+
+@_typing.final
+class TrafficReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    LATENCY_BOUNDS_S_FIELD_NUMBER: _builtins.int
+    PROXIES_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    """by the manager's clock"""
+    proxies: _builtins.int
+    """that report"""
+    @_builtins.property
+    def latency_bounds_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceTraffic]: ...
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        latency_bounds_s: _abc.Iterable[_builtins.float] | None = ...,
+        proxies: _builtins.int = ...,
+        services: _abc.Iterable[Global___ServiceTraffic] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "latency_bounds_s", b"latency_bounds_s", "proxies", b"proxies", "services", b"services"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrafficReport: _TypeAlias = TrafficReport  # noqa: Y015
 
 @_typing.final
 class ProxyInfo(_message.Message):
@@ -2631,6 +4178,245 @@ class Proxy(_message.Message):
 Global___Proxy: _TypeAlias = Proxy  # noqa: Y015
 
 @_typing.final
+class PoolSpec(_message.Message):
+    """What is wanted of a pool of nodes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class SettingsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    SPARE_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    RUNTIME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    MANAGER_FIELD_NUMBER: _builtins.int
+    SHRINK_AFTER_S_FIELD_NUMBER: _builtins.int
+    JOIN_TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    CALL_TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    provider: Global___ProviderKind.ValueType
+    min: _builtins.int
+    max: _builtins.int
+    """absent: 10"""
+    spare: _builtins.int
+    """nodes that may be lost with room left for their replicas: 0 or 1"""
+    runtime: Global___RuntimeKind.ValueType
+    """absent: docker"""
+    manager: _builtins.str
+    """address that agents connect to; empty: the manager's own"""
+    shrink_after_s: _builtins.float
+    """absent: 300"""
+    join_timeout_s: _builtins.float
+    """absent: 300"""
+    call_timeout_s: _builtins.float
+    """absent: 120"""
+    @_builtins.property
+    def size(self) -> Global___Resources:
+        """of a node, until one has joined and told"""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of the provider `command`"""
+
+    @_builtins.property
+    def settings(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """for the provider"""
+
+    def __init__(
+        self,
+        *,
+        provider: Global___ProviderKind.ValueType = ...,
+        min: _builtins.int = ...,
+        max: _builtins.int | None = ...,
+        spare: _builtins.int = ...,
+        size: Global___Resources | None = ...,
+        runtime: Global___RuntimeKind.ValueType = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        command: _abc.Iterable[_builtins.str] | None = ...,
+        settings: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        manager: _builtins.str = ...,
+        shrink_after_s: _builtins.float | None = ...,
+        join_timeout_s: _builtins.float | None = ...,
+        call_timeout_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_call_timeout_s", b"_call_timeout_s", "_join_timeout_s", b"_join_timeout_s", "_max", b"_max", "_shrink_after_s", b"_shrink_after_s", "call_timeout_s", b"call_timeout_s", "join_timeout_s", b"join_timeout_s", "max", b"max", "shrink_after_s", b"shrink_after_s", "size", b"size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_call_timeout_s", b"_call_timeout_s", "_join_timeout_s", b"_join_timeout_s", "_max", b"_max", "_shrink_after_s", b"_shrink_after_s", "call_timeout_s", b"call_timeout_s", "command", b"command", "join_timeout_s", b"join_timeout_s", "labels", b"labels", "manager", b"manager", "max", b"max", "min", b"min", "provider", b"provider", "runtime", b"runtime", "settings", b"settings", "shrink_after_s", b"shrink_after_s", "size", b"size", "spare", b"spare"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__call_timeout_s: _TypeAlias = _typing.Literal["call_timeout_s"]  # noqa: Y015
+    _WhichOneofArgType__call_timeout_s: _TypeAlias = _typing.Literal["_call_timeout_s", b"_call_timeout_s"]  # noqa: Y015
+    _WhichOneofReturnType__join_timeout_s: _TypeAlias = _typing.Literal["join_timeout_s"]  # noqa: Y015
+    _WhichOneofArgType__join_timeout_s: _TypeAlias = _typing.Literal["_join_timeout_s", b"_join_timeout_s"]  # noqa: Y015
+    _WhichOneofReturnType__max: _TypeAlias = _typing.Literal["max"]  # noqa: Y015
+    _WhichOneofArgType__max: _TypeAlias = _typing.Literal["_max", b"_max"]  # noqa: Y015
+    _WhichOneofReturnType__shrink_after_s: _TypeAlias = _typing.Literal["shrink_after_s"]  # noqa: Y015
+    _WhichOneofArgType__shrink_after_s: _TypeAlias = _typing.Literal["_shrink_after_s", b"_shrink_after_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__call_timeout_s) -> _WhichOneofReturnType__call_timeout_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__join_timeout_s) -> _WhichOneofReturnType__join_timeout_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max) -> _WhichOneofReturnType__max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shrink_after_s) -> _WhichOneofReturnType__shrink_after_s | None: ...
+
+Global___PoolSpec: _TypeAlias = PoolSpec  # noqa: Y015
+
+@_typing.final
+class PoolMember(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    RETRY_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """the node's hostname"""
+    state: Global___MemberState.ValueType
+    provider_id: _builtins.str
+    why: _builtins.str
+    created_at: _builtins.float
+    changed_at: _builtins.float
+    attempts: _builtins.int
+    """to remove it, that failed"""
+    retry_at: _builtins.float
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: Global___MemberState.ValueType = ...,
+        provider_id: _builtins.str = ...,
+        why: _builtins.str = ...,
+        created_at: _builtins.float = ...,
+        changed_at: _builtins.float = ...,
+        attempts: _builtins.int = ...,
+        retry_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "changed_at", b"changed_at", "created_at", b"created_at", "name", b"name", "provider_id", b"provider_id", "retry_at", b"retry_at", "state", b"state", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PoolMember: _TypeAlias = PoolMember  # noqa: Y015
+
+@_typing.final
+class Pool(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    RETRY_AT_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    SUPERFLUOUS_SINCE_FIELD_NUMBER: _builtins.int
+    REGRETS_FIELD_NUMBER: _builtins.int
+    REMOVING_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
+    MADE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    why: _builtins.str
+    """the latest decision"""
+    trouble: _builtins.str
+    """what is wrong now"""
+    failures: _builtins.int
+    """to get a node, in a row"""
+    retry_at: _builtins.float
+    superfluous_since: _builtins.float
+    regrets: _builtins.int
+    """drains taken back since one came to its end"""
+    removing: _builtins.bool
+    created_at: _builtins.float
+    changed_at: _builtins.float
+    made: _builtins.int
+    """nodes that were begun so far"""
+    @_builtins.property
+    def spec(self) -> Global___PoolSpec: ...
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___PoolMember]: ...
+    @_builtins.property
+    def seen(self) -> Global___NodeInfo:
+        """what the node said of itself that joined last"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        spec: Global___PoolSpec | None = ...,
+        members: _abc.Iterable[Global___PoolMember] | None = ...,
+        why: _builtins.str = ...,
+        trouble: _builtins.str = ...,
+        failures: _builtins.int = ...,
+        retry_at: _builtins.float = ...,
+        seen: Global___NodeInfo | None = ...,
+        superfluous_since: _builtins.float = ...,
+        regrets: _builtins.int = ...,
+        removing: _builtins.bool = ...,
+        created_at: _builtins.float = ...,
+        changed_at: _builtins.float = ...,
+        made: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["seen", b"seen", "spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "created_at", b"created_at", "failures", b"failures", "made", b"made", "members", b"members", "name", b"name", "regrets", b"regrets", "removing", b"removing", "retry_at", b"retry_at", "seen", b"seen", "spec", b"spec", "superfluous_since", b"superfluous_since", "trouble", b"trouble", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pool: _TypeAlias = Pool  # noqa: Y015
+
+@_typing.final
 class Event(_message.Message):
     """---- events ----------------------------------------------------------------------------------------------------
 
@@ -2646,18 +4432,32 @@ class Event(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    RESTARTS_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """of the store"""
     at: _builtins.float
     actor: _builtins.str
     """a person, or `manager`"""
     kind: _builtins.str
-    """app, service, revision, replica, node"""
+    """app, service, revision, replica, node, pool, manager, person, token, revocation, attempt"""
     subject: _builtins.str
     """shop/web.3, n2"""
     why: _builtins.str
     id: _builtins.str
     """of the replica or node"""
+    state: _builtins.str
+    """after it: of the replica (`ready` where it is) or node; the rollout's, of a service"""
+    node: _builtins.str
+    """the replica's, by name"""
+    restarts: _builtins.int
+    """of the replica, so far"""
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of the node: what is wrong with it; `held-off` where it is given no work"""
+
     def __init__(
         self,
         *,
@@ -2668,11 +4468,358 @@ class Event(_message.Message):
         subject: _builtins.str = ...,
         why: _builtins.str = ...,
         id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        node: _builtins.str = ...,
+        restarts: _builtins.int = ...,
+        conditions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at", b"at", "id", b"id", "kind", b"kind", "revision", b"revision", "subject", b"subject", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at", b"at", "conditions", b"conditions", "id", b"id", "kind", b"kind", "node", b"node", "restarts", b"restarts", "revision", b"revision", "state", b"state", "subject", b"subject", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class Person(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    APPS_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    role: Global___Role.ValueType
+    created_at: _builtins.float
+    """certificates from before are void"""
+    @_builtins.property
+    def apps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """empty: all"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        role: Global___Role.ValueType = ...,
+        apps: _abc.Iterable[_builtins.str] | None = ...,
+        created_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "created_at", b"created_at", "name", b"name", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Person: _TypeAlias = Person  # noqa: Y015
+
+@_typing.final
+class Trust(_message.Message):
+    """Which authorities the manager trusts, by the digests of their certificates, the one that makes certificates first. Whoever trusts others
+    renews its certificate within so many seconds, at a moment of its own choice.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORITIES_FIELD_NUMBER: _builtins.int
+    WITHIN_S_FIELD_NUMBER: _builtins.int
+    within_s: _builtins.float
+    @_builtins.property
+    def authorities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        authorities: _abc.Iterable[_builtins.str] | None = ...,
+        within_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorities", b"authorities", "within_s", b"within_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trust: _TypeAlias = Trust  # noqa: Y015
+
+@_typing.final
+class Mover(_message.Message):
+    """One that was seen, or not yet seen, with a certificate of the new authority. `ends_at`: when its old certificate has surely ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    kind: Global___PartKind.ValueType
+    id: _builtins.str
+    name: _builtins.str
+    moved: _builtins.bool
+    ends_at: _builtins.float
+    def __init__(
+        self,
+        *,
+        kind: Global___PartKind.ValueType = ...,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        moved: _builtins.bool = ...,
+        ends_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "id", b"id", "kind", b"kind", "moved", b"moved", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mover: _TypeAlias = Mover  # noqa: Y015
+
+@_typing.final
+class AuthorityStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    MADE_AT_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    OLD_DIGEST_FIELD_NUMBER: _builtins.int
+    BEGAN_AT_FIELD_NUMBER: _builtins.int
+    DONE_BY_FIELD_NUMBER: _builtins.int
+    MOVERS_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    made_at: _builtins.float
+    ends_at: _builtins.float
+    old_digest: _builtins.str
+    """empty: none is being replaced"""
+    began_at: _builtins.float
+    """when the replacement began"""
+    done_by: _builtins.float
+    """when the last certificate of the old has ended: then it is dropped, whatever has moved"""
+    @_builtins.property
+    def movers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mover]: ...
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        made_at: _builtins.float = ...,
+        ends_at: _builtins.float = ...,
+        old_digest: _builtins.str = ...,
+        began_at: _builtins.float = ...,
+        done_by: _builtins.float = ...,
+        movers: _abc.Iterable[Global___Mover] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "digest", b"digest", "done_by", b"done_by", "ends_at", b"ends_at", "made_at", b"made_at", "movers", b"movers", "old_digest", b"old_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuthorityStatus: _TypeAlias = AuthorityStatus  # noqa: Y015
+
+@_typing.final
+class AuditReport(_message.Message):
+    """What is known of the chain of hashes over the history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_REVISION_FIELD_NUMBER: _builtins.int
+    HEAD_REVISION_FIELD_NUMBER: _builtins.int
+    HEAD_HASH_FIELD_NUMBER: _builtins.int
+    CHECKED_FIELD_NUMBER: _builtins.int
+    BROKEN_REVISION_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    from_revision: _builtins.int
+    """the chain begins after it: what came before is no longer kept, or was not hashed"""
+    head_revision: _builtins.int
+    head_hash: _builtins.str
+    checked: _builtins.int
+    """revisions"""
+    broken_revision: _builtins.int
+    """the first that is not what its hash says; 0: none"""
+    fault: _builtins.str
+    """what is wrong, also with what was expected; empty: nothing was found"""
+    def __init__(
+        self,
+        *,
+        from_revision: _builtins.int = ...,
+        head_revision: _builtins.int = ...,
+        head_hash: _builtins.str = ...,
+        checked: _builtins.int = ...,
+        broken_revision: _builtins.int = ...,
+        fault: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken_revision", b"broken_revision", "checked", b"checked", "fault", b"fault", "from_revision", b"from_revision", "head_hash", b"head_hash", "head_revision", b"head_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditReport: _TypeAlias = AuditReport  # noqa: Y015
+
+@_typing.final
+class JoinToken(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PERSON_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    USES_LEFT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    kind: Global___PartKind.ValueType
+    person: _builtins.str
+    """whom it is for, with kind PERSON"""
+    digest: _builtins.str
+    """sha256 of the secret, in hexadecimal; the secret itself is kept nowhere"""
+    created_at: _builtins.float
+    expires_at: _builtins.float
+    """0: never"""
+    uses_left: _builtins.int
+    """-1: any number"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: Global___PartKind.ValueType = ...,
+        person: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        created_at: _builtins.float = ...,
+        expires_at: _builtins.float = ...,
+        uses_left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "digest", b"digest", "expires_at", b"expires_at", "id", b"id", "kind", b"kind", "person", b"person", "uses_left", b"uses_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinToken: _TypeAlias = JoinToken  # noqa: Y015
+
+@_typing.final
+class Revocation(_message.Message):
+    """Certificates of this part from before `at` are void."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    kind: Global___PartKind.ValueType
+    id: _builtins.str
+    at: _builtins.float
+    until: _builtins.float
+    """they have all ended by then"""
+    def __init__(
+        self,
+        *,
+        kind: Global___PartKind.ValueType = ...,
+        id: _builtins.str = ...,
+        at: _builtins.float = ...,
+        until: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "id", b"id", "kind", b"kind", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Revocation: _TypeAlias = Revocation  # noqa: Y015
+
+@_typing.final
+class Grant(_message.Message):
+    """---- policy ----------------------------------------------------------------------------------------------------
+
+    One permission; with values, for these alone.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERMISSION_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    permission: _builtins.str
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        permission: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["permission", b"permission", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Grant: _TypeAlias = Grant  # noqa: Y015
+
+@_typing.final
+class PolicyRule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    PEOPLE_FIELD_NUMBER: _builtins.int
+    APPS_FIELD_NUMBER: _builtins.int
+    MAY_FIELD_NUMBER: _builtins.int
+    role: Global___Role.ValueType
+    """this one or a higher one; unspecified: any"""
+    @_builtins.property
+    def people(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """empty: anybody"""
+
+    @_builtins.property
+    def apps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """empty: all"""
+
+    @_builtins.property
+    def may(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grant]: ...
+    def __init__(
+        self,
+        *,
+        role: Global___Role.ValueType = ...,
+        people: _abc.Iterable[_builtins.str] | None = ...,
+        apps: _abc.Iterable[_builtins.str] | None = ...,
+        may: _abc.Iterable[Global___Grant] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "may", b"may", "people", b"people", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyRule: _TypeAlias = PolicyRule  # noqa: Y015
+
+@_typing.final
+class Policy(_message.Message):
+    """Who may deploy what reaches beyond its container."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """of the file on the manager's machine"""
+    is_default: _builtins.bool
+    """there is no such file"""
+    trouble: _builtins.str
+    """what is wrong with it now: the rules are those from before"""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRule]: ...
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___PolicyRule] | None = ...,
+        path: _builtins.str = ...,
+        is_default: _builtins.bool = ...,
+        trouble: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_default", b"is_default", "path", b"path", "rules", b"rules", "trouble", b"trouble"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Policy: _TypeAlias = Policy  # noqa: Y015

@@ -2,7 +2,7 @@
 
 import itertools
 
-from rookery.model import AppSpec, ChangeKind, FileContent, FileKind, Global, GlobalJob, ServiceSpec
+from rookery.model import AppRevision, AppSpec, ChangeKind, FileContent, FileKind, Global, GlobalJob, PastRollout, ServiceSpec
 from rookery.model.ids import service_key
 from rookery.v1 import control_pb2, types_pb2
 from rookery.wire import WireError, decode, encode
@@ -12,32 +12,51 @@ from rookery_manager.api.errors import faulty, impossible_now
 from rookery_manager.api.find import find_app, port_holders, services_of
 from rookery_manager.api.needs import Api
 from rookery_manager.api.placing import NewReplicas, place_new
+from rookery_manager.api.resolving import resolve
+from rookery_manager.api.rights import audited, check_rights
 from rookery_manager.planners.apply import ApplyPlan, AppRecords, FileName, plan_apply
 from rookery_manager.planners.apply import remove_app as plan_removal
+from rookery_manager.planners.foresee import Foresight, foresee
 from rookery_manager.planners.ports import foreign_clashes
 from rookery_manager.planners.validate import app_faults
-from rookery_manager.records import app_key, put, revision_key, service_record_key
+from rookery_manager.records import app_key, app_revision_key, came_with_app, put, revision_key, service_record_key
+from rookery_manager.rollout_history import forget_rollouts, keep_rollout
 from rookery_manager.store import Condition, Delete, Write
 
 
 async def apply(api: Api, request: control_pb2.ApplyRequest) -> control_pb2.ApplyResponse:
     spec = _decode_spec(request.app)
-    async with api.applying:
+    async with audited(api, spec.name), api.applying:
         stored = await _stored_files(api, spec)
 
-        def propose() -> Proposal[ApplyPlan]:
-            plan, conditions = _plan(api, spec, stored, request)
-            writes = [put(write.record, write.why, app=spec.name) for write in plan.writes]
-            return Proposal(answer=plan, writes=writes, conditions=conditions)
+        def propose() -> Proposal[tuple[ApplyPlan, int]]:
+            _, plan, conditions = _plan(api, spec, stored, request)
+            made = [write.record.number for write in plan.writes if isinstance(write.record, AppRevision)]
+            number = made[0] if made else api.state.apps[spec.name].revision
+            return Proposal(answer=(plan, number), writes=_writes(api, spec.name, plan), conditions=conditions)
 
-        plan, revision = await commit(api, propose, request.actor)
+        (plan, number), revision = await commit(api, propose, request.actor)
     changes = [encode(change) for change in plan.changes]
-    return control_pb2.ApplyResponse(app=spec.name, changes=changes, revision=revision)
+    return control_pb2.ApplyResponse(app=spec.name, changes=changes, revision=revision, app_revision=number)
+
+
+def _writes(api: Api, app: str, plan: ApplyPlan) -> list[Write]:
+    writes: list[Write] = [put(api.keyring.key().seal(app, content), "") for content in plan.contents]
+    for change in plan.changes:
+        if change.kind is ChangeKind.CREATE:  # it may be there still, while it is being removed
+            writes += forget_rollouts(api.state, service_key(app, change.service))
+    for write in plan.writes:
+        if isinstance(write.record, PastRollout):
+            writes += keep_rollout(api.state, write.record)
+        else:
+            writes.append(put(write.record, write.why))
+    return writes
 
 
 async def plan(api: Api, request: control_pb2.ApplyRequest) -> control_pb2.PlanResponse:
-    spec = _decode_spec(request.app)
-    planned, _ = _plan(api, spec, await _stored_files(api, spec), request)
+    sent = _decode_spec(request.app)
+    async with audited(api, sent.name):
+        spec, planned, _ = _plan(api, sent, await _stored_files(api, sent), request)
     wanted = {service.name: service for service in spec.services}
     new: list[NewReplicas] = []
     for change in planned.changes:
@@ -58,23 +77,45 @@ async def plan(api: Api, request: control_pb2.ApplyRequest) -> control_pb2.PlanR
     leaving = frozenset(
         itertools.chain.from_iterable(api.state.replicas_of(service_key(spec.name, name)) for name in gone_services)
     )
+    placements = place_new(api.state, new, leaving=leaving)
+    app = api.state.apps.get(spec.name)
     return control_pb2.PlanResponse(
         app=spec.name,
         changes=[encode(change) for change in planned.changes],
-        placements=[encode(placed) for placed in place_new(api.state, new, leaving=leaving)],
+        placements=[encode(placed) for placed in placements],
+        services=[encode(one) for one in foresee(_present(api, spec, planned), placements)],
+        app_revision=app.revision if app else 0,
+    )
+
+
+def _present(api: Api, spec: AppSpec, planned: ApplyPlan) -> Foresight:
+    """What is there now of the services of a planned app."""
+    there = {change.service: api.state.replicas_of(service_key(spec.name, change.service)).values() for change in planned.changes}
+    images: dict[str, set[str]] = {}
+    for replica in api.state.replicas.values():
+        revision = api.state.revision_of(replica.key, replica.revision)
+        if revision is not None and not replica.ended:
+            images.setdefault(replica.node_name, set()).add(revision.spec.container.image)
+    return Foresight(
+        changes=planned.changes,
+        specs={service.name: service for service in spec.services},
+        replicas={name: tuple(r for r in found if not r.ended) for name, found in there.items()},
+        images=images,
     )
 
 
 async def remove_app(api: Api, request: control_pb2.RemoveAppRequest) -> control_pb2.RemoveAppResponse:
     find_app(api.state, request.app)
-    files = (await api.store.snapshot(f"files/{request.app}/")).entries
+    files = came_with_app((await api.store.snapshot(f"sealed/{request.app}/")).entries)
 
     def propose() -> Proposal[None]:
         app = find_app(api.state, request.app)
         records = _records(api, app.name, frozenset())
-        writes: list[Write] = [put(write.record, write.why) for write in plan_removal(records, now=api.clock())]
+        writes: list[Write] = _writes(api, app.name, ApplyPlan(writes=plan_removal(records, now=api.clock())))
         if not records.services:  # else it goes when the last of them has
-            writes = [Delete(key=app_key(app.name), why="removed"), *(Delete(key=key) for key in files)]
+            numbers = api.state.app_revisions.get(app.name, {})
+            others = [*files, *(app_revision_key(app.name, number) for number in numbers)]
+            writes = [Delete(key=app_key(app.name), why="removed"), *(Delete(key=key) for key in others)]
         return Proposal(answer=None, writes=writes, conditions=_conditions(api, app.name, records))
 
     _, revision = await commit(api, propose, request.actor)
@@ -83,19 +124,36 @@ async def remove_app(api: Api, request: control_pb2.RemoveAppRequest) -> control
 
 def _plan(
     api: Api, spec: AppSpec, stored: frozenset[FileName], request: control_pb2.ApplyRequest
-) -> tuple[ApplyPlan, list[Condition]]:
-    """The plan on the state as it is, and the conditions under which it holds."""
+) -> tuple[AppSpec, ApplyPlan, list[Condition]]:
+    """The spec as it is to be kept, the plan on the state as it is, and the conditions under which it holds."""
     records = _records(api, spec.name, stored)
+    if request.HasField("if_revision"):
+        _check_revision(api, spec.name, request.if_revision)
     staying = {name for name, service in records.services.items() if not service.removing and not request.prune}
-    faults = list(app_faults(spec, others=staying, stored=stored))
+    resolved = resolve(api.state, api.keyring, spec, stored)
+    faults = [*app_faults(spec, others=staying, stored=resolved.stored), *resolved.faults]
     if faults:
         raise faulty(faults)
     clashes = list(foreign_clashes(spec, port_holders(api.state, spec, staying).items()))
     if clashes:
         raise impossible_now("\n".join(clashes))
     actor = checked_actor(request.actor)
-    planned = plan_apply(spec, records, now=api.clock(), actor=actor, prune=request.prune)
-    return planned, _conditions(api, spec.name, records)
+    planned = plan_apply(resolved.spec, records, now=api.clock(), actor=actor, prune=request.prune)
+    made = {change.service for change in planned.changes if change.kind in (ChangeKind.CREATE, ChangeKind.UPDATE)}
+    check_rights(api, spec.name, [service for service in spec.services if service.name in made])
+    return resolved.spec, planned, [*_conditions(api, spec.name, records), *api.state.conditions(resolved.used)]
+
+
+def _check_revision(api: Api, app: str, wanted: int) -> None:
+    """Refuses where someone was faster."""
+    found = api.state.apps.get(app)
+    number = found.revision if found is not None else 0
+    if number == wanted:
+        return
+    newest = api.state.app_revisions.get(app, {}).get(number)
+    who = f", by {newest.actor}: {newest.why}" if newest is not None else ""
+    what = f"is at revision {number}{who}" if number else "does not exist"
+    raise impossible_now(f"{app} {what}; not at revision {wanted}, as you asked. Nothing was changed; plan anew and look")
 
 
 def _records(api: Api, app: str, stored: frozenset[FileName]) -> AppRecords:
@@ -114,12 +172,12 @@ def _conditions(api: Api, app: str, records: AppRecords) -> list[Condition]:
 
 
 async def _stored_files(api: Api, spec: AppSpec) -> frozenset[FileName]:
-    """Which contents are stored of the files that the spec mounts."""
+    """Which contents came with the app before, by their keyed digests."""
     if not any(service.container.files for service in spec.services):
         return frozenset()
-    snapshot = await api.store.snapshot(f"files/{spec.name}/")
+    snapshot = await api.store.snapshot(f"sealed/{spec.name}/")
     found = set()
-    for key in snapshot.entries:
+    for key in came_with_app(snapshot.entries):
         kind, name, digest = key.split("/")[2:5]
         found.add((FileKind(kind), name, digest))
     return frozenset(found)

@@ -54,7 +54,7 @@ async def _catch_up(api: Api, seen: int) -> None:
         return
 
 
-def checked_actor(actor: str) -> str:
+def checked_actor(actor: str, *, default: str = "unknown") -> str:
     if len(actor) > 200 or not actor.isprintable():
         raise invalid("actor: must be at most 200 printable characters")
-    return actor or "unknown"
+    return actor or default

@@ -13,6 +13,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from rookery.wire import WireError
 
+from rookery_manager.sealing.key_file import NoKey
+from rookery_manager.sealing.keyring import Locked
 from rookery_manager.store import Compacted, Conflict, StoreError
 
 log = logging.getLogger("rookery.api")
@@ -77,6 +79,8 @@ def _status_of(error: Exception, rpc: str) -> tuple[grpc.StatusCode, str]:
             return grpc.StatusCode.ABORTED, f"others changed the same at the same time, again and again ({error}); try again"
         case Compacted():
             return grpc.StatusCode.OUT_OF_RANGE, f"{error}; begin again with a snapshot"
+        case Locked() | NoKey():
+            return grpc.StatusCode.FAILED_PRECONDITION, str(error)
         case StoreError():
             log.error("%s: the store can't do it: %s", rpc, error)
             full = "disk is full" in str(error)

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
-from rookery.model import Availability, Node, NodeDetail, NodeState, Replica, ReplicaState, Resources
+from rookery.model import Availability, Node, NodeDetail, NodeState, PartKind, Replica, ReplicaState, Resources, Revocation
 from rookery.v1 import control_pb2, types_pb2
 from rookery.wire import encode
 
@@ -13,7 +13,7 @@ from rookery_manager.api.errors import impossible_now, invalid, shown
 from rookery_manager.api.find import find_node
 from rookery_manager.api.needs import Api
 from rookery_manager.records import node_key, put
-from rookery_manager.store import Delete
+from rookery_manager.store import Delete, Write
 
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_./-]{0,126}[A-Za-z0-9])?")
 MAX_LABEL_VALUE = 256
@@ -70,9 +70,14 @@ async def remove_node(api: Api, request: control_pb2.RemoveNodeRequest) -> contr
         now = api.clock()
         why = "removed by force" if replicas and node.state is NodeState.READY else "removed"
         lost = [_lost(replica, f"node {node.name} was removed", now) for replica in replicas]
+        writes: list[Write] = [*(put(replica, replica.why) for replica in lost), Delete(key=node_key(node.id), why=why)]
+        if api.identities is not None:
+            until = now + api.identities[0].part_life_s
+            revoked = Revocation(kind=PartKind.AGENT, id=node.id, at=now, until=until)
+            writes.append(put(revoked, f"certificates of node {node.name} are void: it was removed"))
         return Proposal(
             answer=None,
-            writes=[*(put(replica, replica.why) for replica in lost), Delete(key=node_key(node.id), why=why)],
+            writes=writes,
             conditions=api.state.conditions([node, *replicas]),
         )
 

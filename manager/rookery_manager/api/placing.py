@@ -12,7 +12,6 @@ from rookery.model import (
     PlannedReplica,
     Replica,
     ReplicaId,
-    ReplicaState,
     ServiceKey,
     ServiceSpec,
 )
@@ -20,8 +19,7 @@ from rookery.model import (
 from rookery_manager import scheduler
 from rookery_manager.scheduler import NodeView, Placed, Request
 from rookery_manager.state import State
-
-LEAVING = frozenset({ReplicaState.DRAINING, ReplicaState.STOPPING})
+from rookery_manager.views import view_with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ def node_views(state: State, *, without: frozenset[ReplicaId] = frozenset()) -> 
 def count_eligible(state: State, key: ServiceKey, spec: ServiceSpec) -> int:
     """On how many nodes a global service has to run: those that it is on and stays on, and others that fit."""
     own = state.replicas_of(key)
-    staying = {replica.node_id for replica in own.values() if not replica.ended and replica.state not in LEAVING}
+    staying = {replica.node_id for replica in own.values() if not replica.ended and not replica.leaving}
     others = [node for node in state.nodes.values() if node.id not in staying]
     return len(staying) + sum(not scheduler.eligible(spec, _view(state, node, frozenset(own))) for node in others)
 
@@ -101,6 +99,4 @@ def _is_global(spec: ServiceSpec) -> bool:
 
 def _view(state: State, node: Node, without: frozenset[ReplicaId]) -> NodeView:
     replicas = [replica for replica in state.replicas_on(node.id).values() if replica.id not in without]
-    found = ((replica.id, state.revision_of(replica.key, replica.revision)) for replica in replicas)
-    specs = {replica_id: revision.spec for replica_id, revision in found if revision is not None}
-    return scheduler.view(node, replicas, specs)
+    return view_with(state, node, replicas, without=without)

@@ -1,12 +1,15 @@
 """Apps and services: ListApps, GetApp, ListServices, GetService, Scale."""
 
 import dataclasses
+from dataclasses import replace
 
 from rookery.model import (
     App,
     AppStatus,
     Global,
     GlobalJob,
+    PortMode,
+    Rollout,
     Service,
     ServiceDetail,
     ServiceKey,
@@ -51,6 +54,18 @@ def app_status(state: State, app: App) -> AppStatus:
     return AppStatus(app=app, services=services, converged=not app.removing and all(status.converged for status in services))
 
 
+def with_unserved(api: Api, status: ServiceStatus) -> ServiceStatus:
+    """With what proxies told of the service's ports and routes."""
+    ports = {port.published for port in status.ports if port.mode is PortMode.INGRESS}
+    ports |= {route.published for route in status.routes}
+    if not ports:
+        return status
+    told = [(proxy.info.id, error) for proxy in api.proxies.list() if proxy.connected for error in proxy.listener_errors]
+    return replace(
+        status, unserved=tuple(f"proxy {name}, port {error.port}: {error.why}" for name, error in told if error.port in ports)
+    )
+
+
 async def list_apps(api: Api, request: control_pb2.ListAppsRequest) -> control_pb2.ListAppsResponse:  # noqa: ARG001
     found = [app_status(api.state, api.state.apps[name]) for name in sorted(api.state.apps)]
     return control_pb2.ListAppsResponse(apps=[encode(status) for status in found])
@@ -64,7 +79,9 @@ async def get_app(api: Api, request: control_pb2.GetAppRequest) -> control_pb2.A
 async def list_services(api: Api, request: control_pb2.ListServicesRequest) -> control_pb2.ListServicesResponse:
     if request.app:
         find_app(api.state, request.app)
-    return control_pb2.ListServicesResponse(services=[encode(status) for status in statuses(api.state, request.app)])
+    return control_pb2.ListServicesResponse(
+        services=[encode(with_unserved(api, status)) for status in statuses(api.state, request.app)]
+    )
 
 
 async def get_service(api: Api, request: control_pb2.GetServiceRequest) -> control_pb2.ServiceDetail:
@@ -75,13 +92,21 @@ async def get_service(api: Api, request: control_pb2.GetServiceRequest) -> contr
     revisions = api.state.revisions.get(service.key, {})
     replicas = api.state.replicas_of(service.key).values()
     detail = ServiceDetail(
-        status=status,
+        status=with_unserved(api, status),
         spec=spec,
         revisions=tuple(revisions[number] for number in sorted(revisions, reverse=True)[:REVISIONS_SHOWN]),
         replicas=tuple(sorted(replicas, key=lambda r: (r.slot, r.node_name, r.created_at, r.id))),
+        rollouts=past_rollouts(api.state, service),
     )
     message: control_pb2.ServiceDetail = encode(detail)
     return message
+
+
+def past_rollouts(state: State, service: Service) -> tuple[Rollout, ...]:
+    """The rollouts of a service that are over, but for the latest, newest first."""
+    latest = service.rollout.number if service.rollout else 0
+    found = state.rollouts.get(service.key, {})
+    return tuple(found[number] for number in sorted(found, reverse=True) if number != latest)
 
 
 async def scale(api: Api, request: control_pb2.ScaleRequest) -> control_pb2.ScaleResponse:
@@ -104,8 +129,15 @@ async def scale(api: Api, request: control_pb2.ScaleRequest) -> control_pb2.Scal
 def _check_scalable(state: State, service: Service) -> None:
     if service.removing:
         raise impossible_now(f"{service.key} is being removed; deploy it again to have it back")
-    if isinstance(spec_of(state, service).mode, Global | GlobalJob):
+    spec = spec_of(state, service)
+    if isinstance(spec.mode, Global | GlobalJob):
         raise impossible_now(f"{service.key} is global: it runs on every node that fits; narrow it by placement constraints")
+    policy = service.autoscale(spec)
+    if policy is not None:
+        raise impossible_now(
+            f"{service.key} is scaled by what is asked of it, between {policy.minimum} and {policy.maximum}: change that with "
+            f"'rookery autoscale set {service.key} --min N --max N', or end it with 'rookery autoscale off {service.key}'"
+        )
 
 
 def service_of_key(state: State, key: ServiceKey) -> ServiceStatus | None:

@@ -67,7 +67,9 @@ def _snapshot(api: Api, app: str) -> tuple[control_pb2.WatchResponse, list[Repli
 def _touches(key: str, app: str) -> bool:
     """Nodes concern every app; contents of secrets and configs are shown to no one."""
     kind, _, rest = key.partition("/")
-    if kind not in CLASSES:
+    if kind in ("manager", "people", "tokens", "revoked", "attempts", "seal", "lock"):
+        return not app
+    if kind not in CLASSES or (app and kind == "pools"):
         return False
     return not app or kind == "nodes" or rest.partition("/")[0] == app
 

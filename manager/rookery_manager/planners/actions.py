@@ -5,12 +5,29 @@ The sentence is the same in the log, in `rookery events`, in `rookery explain` a
 
 from dataclasses import dataclass
 
-from rookery.model import Node, NodeCondition, NodeId, NodeInfo, NodeState, Replica, ReplicaStatus, RolloutState, Service
+from rookery.model import (
+    Availability,
+    Desired,
+    Node,
+    NodeCondition,
+    NodeId,
+    NodeInfo,
+    NodeState,
+    Pool,
+    Replica,
+    ReplicaStatus,
+    Rollout,
+    ScaleDecision,
+    Service,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Create:
-    """A new replica; with a node it is assigned at once (global services), else the scheduler looks for one."""
+    """A new replica; with a node it is assigned at once (global services), else the scheduler looks for one.
+
+    One that is desired to be prepared waits for its Launch.
+    """
 
     app: str
     service: str
@@ -19,6 +36,15 @@ class Create:
     why: str
     node_id: NodeId = NodeId("")
     node_name: str = ""
+    desired: Desired = Desired.RUN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A prepared replica is to start: the one before it is gone."""
+
+    replica: Replica
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +104,14 @@ class Lose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """The replica's node is down, so it gets no requests; but it may still run, and must not run twice: it is not lost yet."""
+
+    replica: Replica
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
     """An agent saw the replica move on."""
 
@@ -103,17 +137,31 @@ class ForgetService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetRollout:
-    """A service's rollout goes into another state; `revision` is the one that is wanted from now on."""
+    """A service's rollout goes on to its next state or step; `revision` is the one that is wanted from now on. A `restarted_at`
+    of None stays as it was."""
 
     service: Service
-    state: RolloutState
+    rollout: Rollout
     revision: int
+    restarted_at: float | None = None
+
+    @property
+    def why(self) -> str:
+        return self.rollout.why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetReplicas:
+    """As many replicas of the service are wanted from now on as the autoscaler decided."""
+
+    service: Service
+    decision: ScaleDecision
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetNode:
-    """A node joins, changes what it is, or changes its state."""
+    """A node joins, changes what it is, or changes its state. What is None stays as it was."""
 
     node: Node | None
     node_id: NodeId
@@ -121,9 +169,65 @@ class SetNode:
     why: str
     info: NodeInfo | None = None
     conditions: tuple[NodeCondition, ...] | None = None
+    downs: int | None = None
+    held_off: bool | None = None
 
 
-Action = Create | Assign | Refuse | Drain | Stop | Adopt | Move | Lose | Observe | Forget | ForgetService | SetRollout | SetNode
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAvailability:
+    """A node of a pool is to be emptied, or to have work again after all."""
+
+    node: Node
+    availability: Availability
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetNode:
+    """A node's machine was removed, and its record goes."""
+
+    node: Node
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPool:
+    """A pool goes on: other members, or other states of them. An empty `why` is no event."""
+
+    pool: Pool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetPool:
+    """A removed pool has no node left."""
+
+    pool: Pool
+    why: str
+
+
+Action = (
+    Create
+    | Launch
+    | Assign
+    | Refuse
+    | Drain
+    | Stop
+    | Adopt
+    | Move
+    | Lose
+    | Doubt
+    | Observe
+    | Forget
+    | ForgetService
+    | SetRollout
+    | SetReplicas
+    | SetNode
+    | SetAvailability
+    | ForgetNode
+    | SetPool
+    | ForgetPool
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

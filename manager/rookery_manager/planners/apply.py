@@ -11,21 +11,22 @@ from dataclasses import dataclass, field
 from rookery.diff import diff_specs
 from rookery.model import (
     App,
+    AppRevision,
     AppSpec,
     ChangeKind,
     FieldChange,
     FileContent,
     FileKind,
+    PastRollout,
     Replicated,
     ReplicatedJob,
     Revision,
-    Rollout,
-    RolloutState,
     Service,
     ServiceChange,
     ServiceSpec,
 )
 
+from rookery_manager.planners.begin import Begun, begin, revision_to_keep
 from rookery_manager.planners.template import same_template
 
 CHANGES_TOLD = 3  # of a revision, in its why
@@ -47,13 +48,16 @@ class AppRecords:
 class Write:
     """A record as it is to be. A write without a why is part of another one that has it."""
 
-    record: App | Service | Revision | FileContent
+    record: App | AppRevision | Service | Revision | PastRollout
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyPlan:
+    """`contents` are to be kept with the app, sealed."""
+
     writes: tuple[Write, ...] = ()
+    contents: tuple[FileContent, ...] = ()
     changes: tuple[ServiceChange, ...] = ()
 
 
@@ -71,8 +75,21 @@ def plan_apply(spec: AppSpec, records: AppRecords, *, now: float, actor: str, pr
         writes.append(remove_service(service, f"no longer in the spec of {spec.name}", now=now))
         changes.append(ServiceChange(service=service.name, kind=ChangeKind.REMOVE, revision=service.revision))
     kept = () if prune else tuple(service.name for service in others)
-    writes += _plan_app(spec, tuple(sorted({*named, *kept})), records.app, now=now, changed=bool(writes))
-    return ApplyPlan(writes=(*_plan_files(spec, records), *writes), changes=tuple(changes))
+    app = _plan_app(spec, tuple(sorted({*named, *kept})), records.app, now=now, changed=bool(writes))
+    if app is not None:
+        revisions = {name: records.services[name].revision for name in kept}
+        revisions |= {change.service: change.revision for change in changes if change.kind is not ChangeKind.REMOVE}
+        why = ", ".join(f"{change.kind} {change.service}" for change in changes if change.kind is not ChangeKind.KEEP)
+        writes += next_app_revision(app, revisions, now=now, actor=actor, why=why or "wanted again")
+    return ApplyPlan(writes=tuple(writes), contents=_new_contents(spec, records), changes=tuple(changes))
+
+
+def next_app_revision(app: App, services: Mapping[str, int], *, now: float, actor: str, why: str) -> tuple[Write, Write]:
+    """The app's record, one revision further, and that revision."""
+    number = app.revision + 1
+    revision = AppRevision(app=app.name, number=number, services=services, created_at=now, actor=actor, why=why)
+    created = "created" if not app.created_at or app.created_at == now else ""
+    return Write(record=dataclasses.replace(app, revision=number, changed_at=now), why=created), Write(record=revision)
 
 
 def remove_service(service: Service, why: str, *, now: float) -> Write:
@@ -94,12 +111,21 @@ def replicas_of(spec: ServiceSpec) -> int:
     return spec.mode.replicas if isinstance(spec.mode, Replicated | ReplicatedJob) else 1
 
 
+def _replicas_from_now_on(wanted: ServiceSpec, service: Service | None) -> int:
+    """What the spec asks for; of an autoscaled service that is where it starts, and what it came to since then stays."""
+    policy = wanted.autoscale
+    if policy is None:
+        return replicas_of(wanted)
+    number = replicas_of(wanted) if service is None or service.removing else service.replicas
+    return number if policy.may_be_zero and not number else min(max(number, policy.minimum), policy.maximum)
+
+
 def _plan_service(
     app: str, wanted: ServiceSpec, records: AppRecords, *, now: float, actor: str
 ) -> tuple[list[Write], ServiceChange]:
     service = records.services.get(wanted.name)
     revisions = records.revisions.get(wanted.name, {})
-    replicas = replicas_of(wanted)
+    replicas = _replicas_from_now_on(wanted, service)
     current = revisions.get(service.revision) if service else None
     fields = diff_specs(current.spec, wanted) if current else ()
     scaled = (
@@ -108,6 +134,11 @@ def _plan_service(
         else None
     )
     kind = _kind(service, current, wanted, scaled is not None)
+    by_hand = service.by_hand if service is not None and kind is not ChangeKind.CREATE else None
+    if by_hand is not None:  # the spec's word is in force again
+        kind = ChangeKind.SETTINGS if kind in (ChangeKind.KEEP, ChangeKind.SCALE) else kind
+        before = "by hand" if by_hand.policy else "off by hand"
+        fields = (*fields, FieldChange(path="autoscale", before=before, after="by the spec"))
     number = max([*revisions, service.revision if service else 0])
     change = ServiceChange(
         service=wanted.name,
@@ -125,6 +156,7 @@ def _plan_service(
     elif current is not None:
         number = current.number
     why = _why(kind, number, change.fields)
+    begun = _rollout(service, kind, number, now, actor)
     if needs_revision:
         writes.append(
             Write(record=Revision(app=app, service=wanted.name, number=number, spec=wanted, created_at=now, actor=actor, why=why))
@@ -137,27 +169,21 @@ def _plan_service(
         created_at=service.created_at if service and not service.removing else now,
         changed_at=now,
         why=why,
-        rollout=_rollout(service, kind, number, now),
+        rollout=begun.rollout if begun is not None else service.rollout if service and kind is not ChangeKind.CREATE else None,
+        restarted_at=service.restarted_at if service and kind is not ChangeKind.CREATE else 0.0,
     )
     writes.append(Write(record=record, why=why))
+    if begun is not None and begun.overtaken is not None:
+        writes.append(Write(record=begun.overtaken))
+        change = dataclasses.replace(change, overtakes=begun.overtaken.rollout.after)
     return writes, dataclasses.replace(change, revision=number)
 
 
-def _rollout(service: Service | None, kind: ChangeKind, number: int, now: float) -> Rollout | None:
+def _rollout(service: Service | None, kind: ChangeKind, number: int, now: float, actor: str) -> Begun | None:
     """The rollout that an update begins."""
-    if service is None or kind is ChangeKind.CREATE:
+    if service is None or kind is not ChangeKind.UPDATE:
         return None
-    if kind is not ChangeKind.UPDATE:
-        return service.rollout
-    return Rollout(before=revision_to_keep(service), after=number, started_at=now, changed_at=now)
-
-
-def revision_to_keep(service: Service) -> int:
-    """The one that a rollout which begins now returns to if it fails: a rollout that was not done leaves the one that it would
-    have returned to."""
-    latest = service.rollout
-    is_open = latest is not None and latest.state in (RolloutState.ROLLING, RolloutState.PAUSED)
-    return latest.before if latest is not None and is_open and not latest.is_return else service.revision
+    return begin(service, before=revision_to_keep(service), after=number, now=now, actor=actor)
 
 
 def _kind(service: Service | None, current: Revision | None, wanted: ServiceSpec, scaled: bool) -> ChangeKind:
@@ -195,19 +221,16 @@ def _told(change: FieldChange) -> str:
     return change.path.removeprefix("container.")
 
 
-def _plan_app(spec: AppSpec, services: tuple[str, ...], app: App | None, *, now: float, changed: bool) -> list[Write]:
+def _plan_app(spec: AppSpec, services: tuple[str, ...], app: App | None, *, now: float, changed: bool) -> App | None:
+    """The app's record, where anything of the app changes."""
     if app is None:
-        why = "created"
-        return [Write(record=App(name=spec.name, services=services, created_at=now, changed_at=now), why=why)]
+        return App(name=spec.name, services=services, created_at=now, changed_at=now)
     after = dataclasses.replace(app, services=services, removing=False)
-    if after == app and not changed:
-        return []
-    why = "wanted again" if app.removing else ""
-    return [Write(record=dataclasses.replace(after, changed_at=now), why=why)]
+    return None if after == app and not changed else after
 
 
-def _plan_files(spec: AppSpec, records: AppRecords) -> list[Write]:
+def _new_contents(spec: AppSpec, records: AppRecords) -> tuple[FileContent, ...]:
     """Contents that a service mounts and that are not stored yet."""
     used = {(file.kind, file.name, file.digest) for service in spec.services for file in service.container.files}
     fresh = {(file.kind, file.name, file.digest): file for file in spec.files}
-    return [Write(record=file) for name, file in fresh.items() if name in used and name not in records.files]
+    return tuple(file for name, file in fresh.items() if name in used and name not in records.files)

@@ -14,7 +14,7 @@ def assignment_of(replica: Replica, spec: ServiceSpec, files: tuple[FileContent,
         slot=replica.slot,
         revision=replica.revision,
         spec=spec,
-        desired=Desired.STOP if stops else Desired.RUN,
+        desired=Desired.STOP if stops else Desired.PREPARE if replica.desired is Desired.PREPARE else Desired.RUN,
         why=replica.why if stops else "",
         files=() if stops else files,
     )
@@ -27,12 +27,17 @@ def is_assigned(replica: Replica) -> bool:
     return not replica.ended or replica.ended_by_itself
 
 
-Marks = Mapping[ReplicaId, tuple[int, bool]]
-"""Per assigned replica, all that can change of its assignment: the revision, and whether it is to stop."""
+Marks = Mapping[ReplicaId, tuple[int, bool, bool]]
+"""Per assigned replica, all that can change of its assignment: the revision, whether it is to stop, or only to be prepared."""
+
+NEVER = (-1, False, False)
+"""The mark of an assignment that is to be put again."""
 
 
 def marks(replicas: Iterable[Replica]) -> Marks:
-    return {r.id: (r.revision, r.state is ReplicaState.STOPPING) for r in replicas if is_assigned(r)}
+    return {
+        r.id: (r.revision, r.state is ReplicaState.STOPPING, r.desired is Desired.PREPARE) for r in replicas if is_assigned(r)
+    }
 
 
 def difference(held: Marks, wanted: Marks) -> tuple[tuple[ReplicaId, ...], tuple[ReplicaId, ...]]:

@@ -47,3 +47,25 @@ def observed(replica: Replica, status: ReplicaStatus, now: float) -> Replica:
         exit_code=status.exit_code,
         container_id=status.container_id or replica.container_id,
     )
+
+
+def sighting(before: Replica, after: Replica) -> str:
+    """What an agent saw, as the event of it: each thing once. Empty where that is none.
+
+    What a probe says in between is in the record, for `rookery ps`, and so is that a start began: as events they hide others.
+    """
+    moved = (before.state, before.ready, before.restarts) != (after.state, after.ready, after.restarts)
+    state, why = after.state.value, after.why
+    if not moved and after.state is not ReplicaState.PREPARING:
+        return ""
+    if after.state is ReplicaState.STARTING and why in ("", state):
+        return ""
+    if after.state is ReplicaState.STOPPED and before.state in MANAGERS_OWN:
+        return state  # why was told when it was drained or stopped
+    if after.ready:
+        return _joined("ready", "" if why == "ready" else why.removeprefix(state))
+    return why if why.startswith("restarting") else _joined(state, why.removeprefix(state))
+
+
+def _joined(seen: str, rest: str) -> str:
+    return f"{seen}{rest}" if not rest or rest.startswith((",", " ")) else f"{seen}: {rest}"

@@ -1,8 +1,9 @@
 """What one place of a service needs next: to be filled, to have its replica replaced, or to be left alone.
 
 A place is a slot number, or for a global service a node. Invariant: with start-first order a ready replica is retired only when
-another one is ready in its place, when it is surplus, or when no node has room for both. A place never has more than one replica
-of older revisions, nor two that keep failing.
+another one is ready in its place, when it is surplus, or when no node has room for both; with stop-first order when all that
+another one needs is on its node, so that nobody waits for a pull. A place never has more than one replica of older revisions, nor
+two that keep failing.
 """
 
 import dataclasses
@@ -22,10 +23,11 @@ from rookery.model import (
     UpdateOrder,
 )
 
-from rookery_manager.planners.actions import Action, Create, Plan, earliest
-from rookery_manager.planners.rollout import is_paused, settings
+from rookery_manager.planners.actions import Action, Create, Launch, Plan, earliest
+from rookery_manager.planners.pace import pace
+from rookery_manager.planners.rollout import settings
 from rookery_manager.planners.stop import retire
-from rookery_manager.planners.view import ServiceView, Slot
+from rookery_manager.planners.view import ServiceView, Slot, current_in, is_done
 
 MOVE_AFTER_RESTARTS = 5
 """A replica that crashed so often on one node is tried on another: with back-off 0, 1, 2, 4, 8 s that is after some 15 s. The one
@@ -34,11 +36,12 @@ in its place is given twice as many, and so on: what fails everywhere is not mov
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A slot number, or 0 and a node."""
+    """A slot number, or 0 and a node. `why` is what a new replica is for, where there is more to say than that it is wanted."""
 
     number: int
     node_id: NodeId = NodeId("")
     slot: Slot
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,30 +66,20 @@ class _Parts:
 
 def plan_places(view: ServiceView, places: Sequence[Place], now: float) -> Plan:
     """Fills empty places, replaces replicas that must go (as many at once as the update settings allow), drops doubles."""
-    update = settings(view)
-    unsettled = sum(_is_unsettled(view, place.slot, now) for place in places)
-    budget = 0 if is_paused(view) else (update.parallelism or len(places)) - unsettled
-    ready_at = [r.ready_at for place in places for r in _current(view, place.slot) if r.ready]
-    not_before = max(ready_at, default=0.0) + update.delay_s
-    held_until = not_before if update.delay_s and not_before > now else None
+    paced = pace(view, [place.slot for place in places], now)
+    budget = paced.may_begin
     # What was started once is kept up, whatever becomes of what it depends on.
-    held_back = bool(view.unmet) and not any(view.is_current(replica) for replica in view.replicas)
+    held_back = bool(view.unmet) and not view.has_begun
     steps = []
     for place in places:
-        step = _next_step(view, place, now, may_replace=budget > 0 and held_until is None, held_back=held_back)
+        step = _next_step(view, place, now, may_replace=budget > 0 and paced.held_until is None, held_back=held_back)
         budget -= step.replaces
         steps.append(step)
     return Plan(
         actions=tuple(action for step in steps for action in step.actions),
-        wake_at=earliest(held_until, *(step.wake_at for step in steps)),
+        wake_at=earliest(paced.held_until, *(step.wake_at for step in steps)),
         waits_for=next((step.waits_for for step in steps if step.waits_for), ""),
     )
-
-
-def is_done(view: ServiceView, slot: Slot) -> bool:
-    """True where the place's last replica ended by itself and its restart policy asks for no other."""
-    last = slot.last_ended
-    return last is not None and last.ended_by_itself and view.is_current(last)
 
 
 def number_wanted(view: ServiceView, number: int) -> str:
@@ -97,9 +90,9 @@ def _next_step(view: ServiceView, place: Place, now: float, *, may_replace: bool
     if not place.slot.staying:
         return _fill(view, place, held_back=held_back)
     parts = _sort(view, place.slot)
-    dropped = tuple(retire(view, r, _replaced(view, r), now) for r in parts.spare)
+    dropped = tuple(retire(view, r, replaced(view, r), now) for r in parts.spare)
     if parts.good:
-        step = _settle(view, parts, now)
+        step = _settle(view, place.slot, parts, now)
     elif is_done(view, place.slot) and not parts.moving:
         step = _conclude(view, place.slot, parts, now)
     elif held_back and not parts.moving:
@@ -114,7 +107,7 @@ def _next_step(view: ServiceView, place: Place, now: float, *, may_replace: bool
 
 
 def _sort(view: ServiceView, slot: Slot) -> _Parts:
-    current = _current(view, slot)
+    current = current_in(view, slot)
     outdated = sorted((r for r in slot.staying if r not in current), key=lambda r: (not r.ready, r.created_at, r.id))
     moving = tuple(replica for replica in current if _must_move(view, replica))
     good = tuple(replica for replica in current if replica not in moving)
@@ -132,11 +125,13 @@ def _fill(view: ServiceView, place: Place, *, held_back: bool) -> _Step:
     return _Step(actions=(_create(view, place),))
 
 
-def _settle(view: ServiceView, parts: _Parts, now: float) -> _Step:
+def _settle(view: ServiceView, slot: Slot, parts: _Parts, now: float) -> _Step:
     """A place that has what is wanted: once that is ready, and stayed so, the others go."""
     keeper = min(parts.good, key=lambda r: (not r.ready, r.created_at, r.id))
     doubles = [r for r in parts.good if r is not keeper]
     actions = [retire(view, r, f"{keeper.name} runs as {keeper.id[:8]} already", now) for r in doubles]
+    if keeper.desired is Desired.PREPARE:
+        return _take_over(view, slot, keeper, parts, actions, now)
     if not keeper.ready:
         if keeper.state is ReplicaState.PENDING:
             actions += _make_room(view, parts, now)
@@ -148,9 +143,25 @@ def _settle(view: ServiceView, parts: _Parts, now: float) -> _Step:
     return _Step(actions=tuple(actions))
 
 
+def _take_over(view: ServiceView, slot: Slot, keeper: Replica, parts: _Parts, actions: list[Action], now: float) -> _Step:
+    """A place in which one is prepared while another still runs: that one stops when the new one could start."""
+    before = (*parts.stale, *parts.moving)
+    is_prepared = keeper.state is ReplicaState.STARTING
+    if not before and not slot.leaving:
+        return _Step(actions=(*actions, Launch(replica=keeper, why="nothing is left in its place that has to stop first")))
+    if before and (is_prepared or keeper.state is ReplicaState.PENDING):
+        tight = [r for r in before if is_prepared or r.id in view.in_the_way or _is_leaving(view, r)]
+        actions += [retire(view, r, _out(view, r), now) for r in tight]
+    waits_for = f"{before[0].name} to stop" if before and is_prepared else f"{keeper.name} to be prepared ({keeper.why})"
+    return _Step(actions=tuple(actions), waits_for=waits_for)
+
+
 def _make_room(view: ServiceView, parts: _Parts, now: float) -> list[Action]:
-    """For a replacement that no node takes: its predecessor goes first where the node leaves anyway, or has no room for both."""
+    """For a replacement that no node takes: its predecessor goes first where the node leaves anyway, or has no room for both and
+    the spec does not ask to wait."""
     leaving = [r for r in parts.moving if _is_leaving(view, r)]
+    if settings(view).waits_for_room:
+        return [retire(view, r, _must_move(view, r), now) for r in leaving]
     tight = [r for r in (*parts.stale, *parts.moving) if r.id in view.in_the_way and not _is_leaving(view, r)]
     actions = [retire(view, r, _must_move(view, r), now) for r in leaving]
     return actions + [retire(view, r, f"{_out(view, r)}, and no node has room for both", now) for r in tight]
@@ -161,33 +172,20 @@ def _conclude(view: ServiceView, slot: Slot, parts: _Parts, now: float) -> _Step
     last = slot.ended[-1]
     if last.state is ReplicaState.FAILED:
         return _Step(waits_for=f"{last.name} failed: {last.why}")
-    return _Step(actions=tuple(retire(view, r, _replaced(view, r), now) for r in parts.stale))
+    return _Step(actions=tuple(retire(view, r, replaced(view, r), now) for r in parts.stale))
 
 
 def _replace(view: ServiceView, place: Place, parts: _Parts, now: float) -> _Step:
-    """The beginning of a replacement: the new one is created, or with stop-first order the old one stopped."""
-    if _goes_stop_first(view):
+    """The beginning of a replacement: the new one is created, with stop-first order to be prepared only. Jobs stop at once."""
+    if isinstance(view.spec.mode, ReplicatedJob | GlobalJob):
         return _Step(actions=tuple(retire(view, r, _out(view, r), now) for r in (*parts.stale, *parts.moving)))
     if place.node_id and parts.moving:
         return _Step()  # a global service's replica has nowhere else to go
+    if _goes_stop_first(view):
+        return _Step(actions=(_create(view, place, desired=Desired.PREPARE),))
     failing = [r for r in parts.moving if not r.ready]
     given_up = [retire(view, r, _must_move(view, r), now) for r in failing[:-1]]
     return _Step(actions=(*given_up, _create(view, place)))
-
-
-def _current(view: ServiceView, slot: Slot) -> list[Replica]:
-    return [replica for replica in slot.staying if view.is_current(replica)]
-
-
-def _is_unsettled(view: ServiceView, slot: Slot, now: float) -> bool:
-    """True where a place is empty, in the middle of a replacement (one that gave up, too), or not ready: it counts against the
-    update's parallelism."""
-    current = _current(view, slot)
-    if not current:
-        return bool(slot.staying) == is_done(view, slot)
-    stale = len(current) < len(slot.staying)
-    settled = any(r.ready and r.ready_at + (settings(view).monitor_s if stale else 0.0) <= now for r in current)
-    return not settled
 
 
 def _never_served(replicas: Sequence[Replica]) -> bool:
@@ -227,27 +225,32 @@ def _goes_stop_first(view: ServiceView) -> bool:
     return settings(view).order is UpdateOrder.STOP_FIRST or isinstance(view.spec.mode, ReplicatedJob | GlobalJob)
 
 
-def _replaced(view: ServiceView, replica: Replica) -> str:
-    return f"revision {replica.revision} of {view.service.key} is replaced by {view.service.revision}"
+def replaced(view: ServiceView, replica: Replica) -> str:
+    """Why a replica goes that is not what is wanted now."""
+    service = view.service
+    if replica.revision == service.revision:
+        return f"{service.key} is restarted"
+    return f"revision {replica.revision} of {service.key} is replaced by {service.revision}"
 
 
 def _out(view: ServiceView, replica: Replica) -> str:
     """Why a replica goes: it can't stay where it is, or is of another revision."""
-    return _must_move(view, replica) or _replaced(view, replica)
+    return _must_move(view, replica) or replaced(view, replica)
 
 
-def _create(view: ServiceView, place: Place) -> Create:
+def _create(view: ServiceView, place: Place, *, desired: Desired = Desired.RUN) -> Create:
     service, slot = view.service, place.slot
     moved = next((why for r in slot.staying if (why := _must_move(view, r))), "")
     last = slot.last_ended
     if moved:
         why = f"takes the place of {slot.staying[0].name}: {moved}"
     elif stale := [r for r in (*slot.staying, *slot.leaving) if not view.is_current(r)]:
-        why = _replaced(view, stale[0])
+        why = replaced(view, stale[0])
     elif last is not None and last.desired is Desired.RUN:
         why = f"takes the place of one that ended: {last.why}"
     else:
-        why = number_wanted(view, service.replicas) if place.number else f"{service.key} is wanted on every node"
+        wanted = number_wanted(view, service.replicas) if place.number else f"{service.key} is wanted on every node"
+        why = place.why or wanted
     brief = view.nodes.get(place.node_id)
     return Create(
         app=service.app,
@@ -257,4 +260,5 @@ def _create(view: ServiceView, place: Place) -> Create:
         node_id=place.node_id,
         node_name=brief.name if brief else "",
         why=why,
+        desired=desired,
     )

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rookery.model import (
+    OPEN,
     NodeId,
     Replica,
     ReplicaState,
     Replicated,
-    RolloutState,
     Service,
     ServiceSpec,
     UpdateOrder,
@@ -76,7 +76,7 @@ def _may_move(service: Service, spec: ServiceSpec) -> bool:
 
 def _is_at_rest(view: BalanceView) -> bool:
     rollout = view.service.rollout
-    if rollout is not None and rollout.state in (RolloutState.ROLLING, RolloutState.ROLLING_BACK, RolloutState.PAUSED):
+    if rollout is not None and rollout.state in OPEN:
         return False
     return len(view.replicas) == view.service.replicas and all(
         r.state is ReplicaState.RUNNING and r.ready and not r.move_why and r.revision == view.service.revision

@@ -4,15 +4,17 @@ What happens within a place is planners/places.py. Invariant: a plan is made of 
 after a restart as before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rookery.model import Global, GlobalJob, NodeId, Replica
 
 from rookery_manager.planners.actions import Action, Adopt, Forget, ForgetService, Plan, earliest
-from rookery_manager.planners.places import Place, is_done, number_wanted, plan_places
+from rookery_manager.planners.beside import keeps_both, plan_beside
+from rookery_manager.planners.following import plan_following
+from rookery_manager.planners.places import Place, number_wanted, plan_places
 from rookery_manager.planners.rollout import plan_rollout
 from rookery_manager.planners.stop import finish_drains, retire
-from rookery_manager.planners.view import ServiceView, Slot, sort_into_slots
+from rookery_manager.planners.view import ServiceView, Slot, is_done, sort_into_slots
 
 KEEP_ENDED = 3
 """Ended replicas whose records are kept per slot, for `rookery ps --all`; history keeps all."""
@@ -26,6 +28,9 @@ def plan_service(view: ServiceView, now: float) -> Plan:
     rollout = plan_rollout(view, _places_wanted(view), now)
     if rollout.actions:  # it may be another revision that is wanted from now on: the rest is planned for that one
         return Plan(actions=(*drains, *rollout.actions))
+    following = plan_following(view, now)
+    if following.actions:
+        return Plan(actions=(*drains, *following.actions))
     if view.service.removing:
         rest = _remove(view, now)
     elif isinstance(view.spec.mode, Global | GlobalJob):
@@ -35,7 +40,7 @@ def plan_service(view: ServiceView, now: float) -> Plan:
     return Plan(
         actions=(*drains, *_adopt(view), *rest.actions, *_forget(view)),
         wake_at=earliest(wake_at, rollout.wake_at, rest.wake_at),
-        waits_for=rest.waits_for,
+        waits_for=rollout.waits_for or rest.waits_for,
     )
 
 
@@ -71,7 +76,7 @@ def _plan_replicated(view: ServiceView, now: float) -> Plan:
         actions += [retire(view, replica, why, now) for replica in slots[number].staying]
     kept = sorted(taken - set(surplus))
     fresh = _lowest_free(wanted - len(kept), taken)
-    plan = plan_places(view, [Place(number=n, slot=slots.get(n, Slot())) for n in [*kept, *fresh]], now)
+    plan = _plan(view, [Place(number=n, slot=slots.get(n, Slot())) for n in sorted([*kept, *fresh])], now)
     return Plan(actions=(*actions, *plan.actions), wake_at=plan.wake_at, waits_for=plan.waits_for)
 
 
@@ -86,8 +91,12 @@ def _plan_global(view: ServiceView, now: float) -> Plan:
             actions += [retire(view, replica, why, now) for replica in slot.staying]
     in_order = sorted(wanted, key=lambda brief: (brief.name, brief.id))
     places = [Place(number=0, node_id=brief.id, slot=by_node.get(brief.id, Slot())) for brief in in_order]
-    plan = plan_places(view, places, now)
+    plan = _plan(view, places, now)
     return Plan(actions=(*actions, *plan.actions), wake_at=plan.wake_at, waits_for=plan.waits_for)
+
+
+def _plan(view: ServiceView, places: Sequence[Place], now: float) -> Plan:
+    return plan_beside(view, places, now) if keeps_both(view) else plan_places(view, places, now)
 
 
 def _lowest_free(count: int, taken: Iterable[int]) -> list[int]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from rookery.model import (
+    OPEN,
     Global,
     GlobalJob,
     Mode,
@@ -10,12 +11,13 @@ from rookery.model import (
     ReplicaState,
     Replicated,
     ReplicatedJob,
+    RolloutState,
     Service,
     ServiceSpec,
     ServiceStatus,
 )
 
-from rookery_manager.planners.template import same_template
+from rookery_manager.planners.view import is_current
 
 
 def service_status(
@@ -28,7 +30,7 @@ def service_status(
     spec = specs[service.revision]
     wanted = _wanted(service, spec.mode, eligible)
     alive = [replica for replica in replicas if not replica.ended]
-    current = [replica for replica in replicas if _is_current(replica, service, specs)]
+    current = [replica for replica in replicas if is_current(service, specs, replica)]
     ready = [replica for replica in alive if replica.state is ReplicaState.RUNNING and replica.ready]
     current_ids = frozenset(replica.id for replica in current)
     updated = [replica for replica in ready if replica.id in current_ids]
@@ -73,13 +75,6 @@ def _wanted(service: Service, mode: Mode, eligible: int) -> int:
     return eligible if isinstance(mode, Global | GlobalJob) else service.replicas
 
 
-def _is_current(replica: Replica, service: Service, specs: Mapping[int, ServiceSpec]) -> bool:
-    if replica.revision == service.revision:
-        return True
-    spec = specs.get(replica.revision)
-    return spec is not None and same_template(spec, specs[service.revision])
-
-
 def _completed(replica: Replica) -> bool:
     return replica.state is ReplicaState.STOPPED and replica.exit_code == 0
 
@@ -117,15 +112,27 @@ def _why(
         if coming:
             return f"{_count(coming, 'replica')} to start"
         stale = [replica for replica in alive if replica.id not in current_ids]
-        if stale:
-            return f"{_count(wanted - len(updated), 'replica')} to be replaced by revision {service.revision}"
+        if stale and (kept_why := _why_old_ones_stay(service)):
+            return kept_why
         if unmet:
             return f"it waits for {unmet}"
+        if stale:
+            return f"{_count(wanted - len(updated), 'replica')} to be replaced by revision {service.revision}"
         return f"{_count(wanted - len(updated), 'replica')} to be created" if wanted else "no replica is left to start"
+    if kept_why := _why_old_ones_stay(service):
+        return kept_why
     left = [replica for replica in alive if replica.id not in updated_ids]
     if left:
         return f"{_count(len(left), 'replica')} to stop ({left[0].name} is {left[0].state})"
     return f"{_count(len(updated) - wanted, 'replica')} more than wanted"
+
+
+def _why_old_ones_stay(service: Service) -> str:
+    """Why there are old replicas on purpose, in a step of a rollout or in a pause; empty where there are none."""
+    rollout = service.rollout
+    if rollout is None or not (rollout.state is RolloutState.PAUSED or (rollout.share > 0 and rollout.state in OPEN)):
+        return ""
+    return rollout.why
 
 
 def _given_up(current: Iterable[Replica], alive: Sequence[Replica]) -> list[Replica]:

@@ -6,6 +6,7 @@ they are: it is read by the manager, the proxies or the agent whenever they act,
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from rookery.model import PortMode, PullPolicy, ServiceSpec, target_ports
 
@@ -49,9 +50,35 @@ NEEDS_NEW_CONTAINER: Mapping[str, Part] = {
     "on_disconnect_after_s": _nothing,
     "runtime": lambda spec: spec.runtime,
     "rebalance": _nothing,
+    "strategy": _nothing,
+    "balancing": _nothing,
+    "proxy_protocol": _nothing,
+    "autoscale": _nothing,
+    "allow": _nothing,
 }
 
 
 def same_template(a: ServiceSpec, b: ServiceSpec) -> bool:
     """True where a replica made from `a` is as good as one made from `b`."""
-    return a is b or all(part(a) == part(b) for part in NEEDS_NEW_CONTAINER.values())
+    return a is b or _are_same(_Known(a), _Known(b))
+
+
+class _Known:
+    """A spec by its identity: specs don't change, and are far cheaper told apart so than by all that is in them."""
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: ServiceSpec) -> None:
+        self.spec = spec
+
+    def __hash__(self) -> int:
+        return id(self.spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known) and self.spec is other.spec
+
+
+# A plan asks of every replica, several times over, and there are but a few pairs at a time: some are kept, with their specs.
+@lru_cache(maxsize=256)
+def _are_same(a: _Known, b: _Known) -> bool:
+    return all(part(a.spec) == part(b.spec) for part in NEEDS_NEW_CONTAINER.values())

@@ -14,7 +14,15 @@ from rookery.model import AppSpec, FileContent, Replicated, ReplicatedJob, Runti
 
 from rookery_manager.planners.apply import FileName
 from rookery_manager.planners.ports import own_clashes
-from rookery_manager.planners.validate_parts import container_faults, port_faults, probe_faults
+from rookery_manager.planners.validate_autoscale import autoscale_faults
+from rookery_manager.planners.validate_parts import (
+    allow_faults,
+    balancing_faults,
+    container_faults,
+    port_faults,
+    probe_faults,
+)
+from rookery_manager.planners.validate_rollout import rollout_faults
 from rookery_manager.scheduler.constraint import check_attribute, parse_constraint
 
 MAX_SERVICES = 1_000
@@ -28,7 +36,7 @@ SHOWN = 200  # characters of a text from outside
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_MAY_BE_NEGATIVE = frozenset({"oom_score_adj", "soft", "hard"})
+_MAY_BE_NEGATIVE = frozenset({"oom_score_adj", "soft", "hard", "pids"})
 
 
 def name_fault(name: str) -> str:
@@ -61,7 +69,7 @@ def app_faults(spec: AppSpec, *, others: Collection[str], stored: Collection[Fil
         yield from _service_faults(service, path)
         for at, mount in enumerate(service.container.files):
             wanted = (mount.kind, mount.name, mount.digest)
-            if wanted not in sent and wanted not in stored:
+            if not mount.source and wanted not in sent and wanted not in stored:
                 yield (
                     f"{path}.container.files[{at}]: the content of {mount.kind} {_short(mount.name)} (sha256 "
                     f"{mount.digest[:12] or 'missing'}) is neither sent nor stored; send it in `files`"
@@ -71,7 +79,7 @@ def app_faults(spec: AppSpec, *, others: Collection[str], stored: Collection[Fil
 
 
 def _service_faults(spec: ServiceSpec, path: str) -> Iterator[str]:
-    yield from _value_faults(spec, path)
+    yield from value_faults(spec, path)
     if isinstance(spec.mode, Replicated | ReplicatedJob) and spec.mode.replicas > MAX_REPLICAS:
         yield f"{path}.mode.replicas: {spec.mode.replicas} are too many; the most is {MAX_REPLICAS}"
     if spec.runtime is RuntimeKind.PROCESS:
@@ -100,6 +108,20 @@ def _service_faults(spec: ServiceSpec, path: str) -> Iterator[str]:
     yield from container_faults(spec.container, f"{path}.container")
     yield from port_faults(spec, path)
     yield from probe_faults(spec.probe, f"{path}.probe")
+    yield from rollout_faults(spec, path)
+    yield from balancing_faults(spec.balancing, f"{path}.balancing")
+    yield from allow_faults(spec.allow, f"{path}.allow")
+    if spec.autoscale is not None:
+        yield from autoscale_faults(spec, spec.autoscale, f"{path}.autoscale")
+
+
+def stored_file_fault(name: str, size_bytes: int) -> str:
+    """What is wrong with a secret or config that is made by itself; empty where nothing is."""
+    if not _FILE_NAME.fullmatch(name):
+        return f"name: {_short(name)} is no name: use 1 to 128 of A-Z, a-z, 0-9, _, . and -, a letter or digit first"
+    if not 0 < size_bytes <= MAX_FILE_BYTES:
+        return f"content: {size_bytes} bytes; it must have 1 to {MAX_FILE_BYTES}"
+    return ""
 
 
 def _file_faults(file: FileContent, path: str) -> Iterator[str]:
@@ -144,7 +166,7 @@ def find_cycle(edges: Mapping[str, list[str]]) -> list[str]:
     return []
 
 
-def _value_faults(value: object, path: str, name: str = "") -> Iterator[str]:
+def value_faults(value: object, path: str, name: str = "") -> Iterator[str]:
     """What is wrong with a value whatever it means: numbers that are none, negative ones, texts that no system call takes."""
     match value:
         case bool() | None:
@@ -168,13 +190,13 @@ def _value_faults(value: object, path: str, name: str = "") -> Iterator[str]:
                 if not key or "=" in key or "\0" in key:
                     yield f"{path}: {_short(key)} is no name for an entry"
                 else:
-                    yield from _value_faults(text, f"{path}.{_short(key)}")
+                    yield from value_faults(text, f"{path}.{_short(key)}")
         case tuple():
             for index, item in enumerate(value):
-                yield from _value_faults(item, f"{path}[{index}]")
+                yield from value_faults(item, f"{path}[{index}]")
         case _ if dataclasses.is_dataclass(value):
             for field in dataclasses.fields(value):
-                yield from _value_faults(getattr(value, field.name), f"{path}.{field.name}", field.name)
+                yield from value_faults(getattr(value, field.name), f"{path}.{field.name}", field.name)
 
 
 def _short(text: str) -> str:

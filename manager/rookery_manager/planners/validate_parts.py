@@ -3,22 +3,35 @@
 import re
 from collections.abc import Iterator
 
+from rookery.http_rules import rules_faults
 from rookery.model import (
+    EVERY_APP,
+    BalanceMethod,
+    Balancing,
     BindMount,
     CommandProbe,
     ContainerSpec,
     HttpProbe,
     HttpRoute,
+    HttpRules,
     PortMode,
+    PortProtocol,
     Probe,
     ServiceSpec,
     TcpProbe,
 )
 
+from rookery_manager.scheduler.constraint import check_attribute
+
+MOST_SLOW_START_S = 3600.0
+MOST_QUEUE_S = 3600.0
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _IMAGE = re.compile(r"[^\s\x00-\x1f]{1,512}")
 _SIGNAL = re.compile(r"[A-Z][A-Z0-9+-]{0,15}|[0-9]{1,2}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PERMISSIONS = re.compile(r"r?w?m?")
+_ALLOWED = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}(/[a-z0-9][a-z0-9_-]{0,62})?")
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*")
 
 
@@ -38,7 +51,9 @@ def container_faults(container: ContainerSpec, path: str) -> Iterator[str]:
             yield f"{path}.mounts[{index}].source: {mount.source[:80]!r} is not an absolute path on the node"
     for index, file in enumerate(container.files):
         yield from _target_faults(file.target, f"{path}.files[{index}]", targets)
-        if not _DIGEST.fullmatch(file.digest):
+        if file.source and (file.digest or file.version < 0):
+            yield f"{path}.files[{index}]: with a source there is no digest, and no version below 0"
+        if not file.source and not _DIGEST.fullmatch(file.digest):
             yield f"{path}.files[{index}].digest: not the sha256 of the content in 64 hexadecimal digits"
         if file.mode > 0o7777:
             yield f"{path}.files[{index}].mode: {file.mode:o} (octal) are no permission bits"
@@ -82,21 +97,71 @@ def port_faults(spec: ServiceSpec, path: str) -> Iterator[str]:
             yield f"{at}.published: {port.published}/{port.protocol} is published twice"
         if port.mode is PortMode.HOST:
             hosts.add(key)
-        if port.app_protocol not in ("", "http", "tcp", "udp"):
-            yield f"{at}.app_protocol: {port.app_protocol[:80]!r} is not known; use http or tcp, or leave it out"
+        if port.app_protocol not in ("", "http", "http2", "tcp", "udp"):
+            yield f"{at}.app_protocol: {port.app_protocol[:80]!r} is not known; use http, http2 or tcp, or leave it out"
+    yield from _header_faults(spec, f"{path}.proxy_protocol")
     for index, number in enumerate(spec.expose):
         yield from _port(number, f"{path}.expose[{index}]")
     for index, route in enumerate(spec.routes):
         yield from _route_faults(route, f"{path}.routes[{index}]")
 
 
+def _header_faults(spec: ServiceSpec, path: str) -> Iterator[str]:
+    if not spec.proxy_protocol:
+        return
+    if spec.proxy_protocol not in (1, 2):
+        yield f"{path}: version {spec.proxy_protocol} is not known; use 1 or 2"
+    if spec.routes or any(port.app_protocol in ("http", "http2") for port in spec.ports):
+        yield f"{path}: is for TCP; requests of HTTP share connections, and say who asks in X-Forwarded-For"
+    elif not any(port.mode is PortMode.INGRESS and port.protocol is PortProtocol.TCP for port in spec.ports):
+        yield f"{path}: no connection passes the proxies, as the service has no ingress TCP port"
+
+
 def _route_faults(route: HttpRoute, path: str) -> Iterator[str]:
-    yield from _port(route.target, f"{path}.target")
+    if route.rules.redirect is None:
+        yield from _port(route.target, f"{path}.target")
+    elif route.target:
+        yield f"{path}.target: has no meaning where requests are redirected: they reach no replica"
+    yield from (f"{path}.rules.{where}: {fault}" for where, fault in rules_faults(route.rules, route.path))
+    plain = HttpRules(methods=route.rules.methods, headers=route.rules.headers)
+    if route.http2 and (route.strip_path or route.rules != plain):
+        yield f"{path}.http2: calls are passed on as they are; of the rules, methods and headers alone can be had with it"
+    if route.strip_path and route.rules.rewrite:
+        yield f"{path}.rules.rewrite: it and strip_path both say what becomes of the path; leave one of them out"
     yield from _port(route.published, f"{path}.published")
     if route.host and (len(route.host) > 253 or not _HOST.fullmatch(route.host)):
         yield f"{path}.host: {route.host[:80]!r} is no host name"
     if route.path and not re.fullmatch(r"/[!-~]*", route.path):
         yield f"{path}.path: {route.path[:80]!r} is no path of a URL; it begins with / and has no spaces"
+
+
+def allow_faults(allow: tuple[str, ...], path: str) -> Iterator[str]:
+    for index, name in enumerate(allow):
+        if name != EVERY_APP and not _ALLOWED.fullmatch(name):
+            yield f"{path}[{index}]: {name[:130]!r} is neither an app, a service of one (shop/web), nor *"
+
+
+def balancing_faults(balancing: Balancing, path: str) -> Iterator[str]:
+    if balancing.hash_header and balancing.hash_cookie:
+        yield f"{path}.hash_cookie: it and hash_header both say what is hashed; leave one of them out"
+    for name in ("hash_header", "hash_cookie"):
+        text = getattr(balancing, name)
+        if text and balancing.method is not BalanceMethod.HASH:
+            yield f"{path}.{name}: has no meaning for the method {balancing.method}; use hash"
+        elif text and not _TOKEN.fullmatch(text):
+            yield f"{path}.{name}: {text[:40]!r} is no name of a {name.removeprefix('hash_')}"
+    for name in ("weight", "prefer"):
+        try:
+            if getattr(balancing, name):
+                check_attribute(getattr(balancing, name))
+        except ValueError as error:
+            yield f"{path}.{name}: {str(error)[:200]}"
+    if balancing.slow_start_s > MOST_SLOW_START_S:
+        yield f"{path}.slow_start_s: {balancing.slow_start_s:g} s are too many; the most is {MOST_SLOW_START_S:g}"
+    if balancing.queue_most and not balancing.max_in_flight:
+        yield f"{path}.queue_most: has no meaning without max_in_flight"
+    if balancing.queue_most and not 0 < balancing.queue_s <= MOST_QUEUE_S:
+        yield f"{path}.queue_s: {balancing.queue_s:g} is not more than 0 and at most {MOST_QUEUE_S:g}"
 
 
 def probe_faults(probe: Probe, path: str) -> Iterator[str]:

@@ -8,9 +8,10 @@ from rookery_manager.scheduler.answers import Placed, Refused, Request
 from rookery_manager.scheduler.constraint import Constraint, parse_constraint
 from rookery_manager.scheduler.filters import NO_NODE
 from rookery_manager.scheduler.place import eligible, explain, place
+from rookery_manager.scheduler.surely import Rooms
 from rookery_manager.scheduler.usage import HostPort, NodeView, charge, view
 
 __all__ = [
-    "NO_NODE", "Constraint", "HostPort", "NodeView", "Placed", "Refused", "Request", "charge", "eligible", "explain",
+    "NO_NODE", "Constraint", "HostPort", "NodeView", "Placed", "Refused", "Request", "Rooms", "charge", "eligible", "explain",
     "parse_constraint", "place", "view",
 ]  # fmt: skip

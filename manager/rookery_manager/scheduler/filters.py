@@ -27,7 +27,8 @@ class Reason(IntEnum):
     DRAINED = 8
     DOWN = 9
     LEFT = 10
-    EXCLUDED = 11
+    HELD_OFF = 11
+    EXCLUDED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,8 @@ def _counted(reason: Reason, group: str, unfits: Sequence[Unfit], ask: Ask) -> s
             return f"{n} {is_} down"
         case Reason.LEFT:
             return f"{n} left"
+        case Reason.HELD_OFF:
+            return f"{n} {is_} held off"
         case Reason.EXCLUDED:
             return f"{n} {is_} not to be used for it"
 
@@ -165,6 +168,8 @@ def _unfit_state(node: Node) -> Unfit | None:
         return Unfit(reason=Reason.LEFT, why=f"it left{because}")
     if node.availability is Availability.DRAINED:
         return Unfit(reason=Reason.DRAINED, why="it is drained")
+    if node.held_off:
+        return Unfit(reason=Reason.HELD_OFF, why=f"it is held off: it went down {node.downs} times in a row")
     return None
 
 

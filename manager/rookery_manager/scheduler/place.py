@@ -5,7 +5,7 @@ Invariant: a batch gives what its requests would give one by one, each seeing th
 
 from collections.abc import Mapping, Sequence
 
-from rookery.model import NodeId, NodeVerdict, RuntimeKind, Score, ServiceSpec
+from rookery.model import NodeId, NodeVerdict, RuntimeKind, Score, ServiceKey, ServiceSpec
 
 from rookery_manager.scheduler.answers import Placed, Refused, Request
 from rookery_manager.scheduler.filters import Filter, Reason, Unfit, summary
@@ -68,6 +68,8 @@ def eligible(spec: ServiceSpec, node_view: NodeView) -> str | None:
     return None if unfit is None else unfit.why
 
 
+# Nodes by the slots of a service that have a replica there which is to stay.
+_Homes = dict[int, list[Room]]
 # Nodes by what the filters that no placement changes depend on: runtime, platform, constraints.
 _Suitable = dict[tuple[RuntimeKind, str, tuple[str, ...]], list[Room]]
 
@@ -75,22 +77,21 @@ _Suitable = dict[tuple[RuntimeKind, str, tuple[str, ...]], list[Room]]
 class _Group:
     """The requests of one spec, service and set of excluded nodes: their filter, and their order of the nodes."""
 
-    def __init__(self, first: Request, rooms: Mapping[NodeId, Room], suitable: _Suitable) -> None:
-        self.spec, self._rooms, self._suitable = first.spec, rooms, suitable
+    def __init__(self, first: Request, rooms: Mapping[NodeId, Room], suitable: _Suitable, homes: _Homes) -> None:
+        self.spec, self._rooms, self._suitable, self._homes = first.spec, rooms, suitable, homes
         self.ask = Ask(first.key, first.spec)
         self._filter = Filter(self.ask)
         taking = (r for r in rooms.values() if r.node.takes_work)
         self._spread = Spread(first.spec.placement.preferences, self.ask, taking)
         self.exclude = first.exclude
         self._tree: Branch | None = None  # a pinned replica needs none
-        self._homes: dict[int, list[Room]] = {}
         self._refusal: str | None = None
 
     def choose(self, request: Request) -> Room | None:
         if request.pinned is not None:
             return next((room for room in self._pinned(request) if self.unfit(room, request) is None), None)
         if self._tree is None:
-            self._plant(request)
+            self._plant()
         assert self._tree is not None
         best = self._tree.peek()
         if best is None:
@@ -120,10 +121,13 @@ class _Group:
             self._refusal = summary([unfit for unfit in unfits if unfit is not None], self.ask)
         return self._refusal
 
-    def added(self, room: Room) -> None:
-        self._spread.add(room, 1)
+    def changed(self, room: Room, by: int) -> None:
+        """So many more replicas of the service are to stay there; where it is fewer, the order of the nodes is found anew."""
+        if room.node.takes_work:
+            self._spread.add(room, by)
+            self._tree = self._tree if by > 0 else None
 
-    def _plant(self, request: Request) -> None:
+    def _plant(self) -> None:
         """Puts the nodes that may take it into their order. Which are suitable, full or not, is found once for all like it."""
         placement = self.spec.placement
         likeness = self.spec.runtime, self.spec.container.platform, placement.constraints
@@ -131,9 +135,6 @@ class _Group:
             self._suitable[likeness] = [room for room in self._rooms.values() if self._filter.unfit_node(room.node) is None]
         suitable = [room for room in self._suitable[likeness] if room.node.id not in self.exclude]
         self._tree = tree((Leaf(room, self.ask, self._filter) for room in suitable), self._spread)
-        for room in suitable:
-            for slot in room.slots(request.key):
-                self._homes.setdefault(slot, []).append(room)
 
     def _order(self, room: Room, request: Request) -> tuple[tuple[float, ...], str, str]:
         return tuple(score.value for score in self.scores(room, request)), room.node.name, room.node.id
@@ -148,6 +149,7 @@ class _Groups:
         self._rooms = rooms
         self._suitable: _Suitable = {}
         self._of_service: dict[str, list[_Group]] = {}
+        self._homes: dict[str, _Homes] = {}
         self._found: dict[tuple[str, int, frozenset[NodeId]], _Group] = {}
 
     def of(self, request: Request) -> _Group:
@@ -158,15 +160,34 @@ class _Groups:
             known = self._of_service.setdefault(request.key, [])
             group = next((g for g in known if g.exclude == request.exclude and g.spec == request.spec), None)
             if group is None:
-                group = _Group(request, self._rooms, self._suitable)
+                group = _Group(request, self._rooms, self._suitable, self._homes_of(request.key))
                 known.append(group)
             self._found[identity] = group
         return group
 
     def add(self, room: Room, request: Request, ask: Ask) -> None:
+        """The replica is there, and the one in its slot, wherever that is, is not to stay."""
+        homes = self._homes[request.key].get(request.slot, [])
+        elsewhere = [home for home in homes if home is not room]
+        for home in elsewhere:
+            home.succeed(request)
         room.add(request, ask)
+        if request.slot:
+            self._homes[request.key][request.slot] = [room]
         for group in self._of_service[request.key]:
-            group.added(room)
+            for home in elsewhere:
+                group.changed(home, -1)
+            if room not in homes:
+                group.changed(room, 1)
+
+    def _homes_of(self, key: ServiceKey) -> _Homes:
+        if key not in self._homes:
+            found: _Homes = {}
+            for room in self._rooms.values():
+                for slot in room.slots(key):
+                    found.setdefault(slot, []).append(room)
+            self._homes[key] = found
+        return self._homes[key]
 
 
 def _why(room: Room, request: Request, scores: Sequence[Score]) -> str:

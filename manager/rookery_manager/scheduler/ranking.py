@@ -2,8 +2,9 @@
 
 Nodes that fit are leaves of a tree with one level for each spread preference: below its root a branch for each zone, say, below
 that one for each rack, below that the nodes. A branch counts the service's replicas in it, and keeps its children in a heap.
-Since scores never get better within a batch, an entry of a heap is a lower bound: the best child is found by working out anew
-only what comes to the top, so that a placement costs O(log nodes), whatever the other placements changed.
+Since scores hardly ever get better within a batch, an entry of a heap is a lower bound: the best child is found by working out
+anew only what comes to the top, so that a placement costs O(log nodes), whatever the other placements changed. A tree is made
+anew where a score did get better: when a replica got its successor on another node than its own.
 """
 
 import heapq
@@ -20,19 +21,19 @@ Path = tuple[str, ...]  # a node's values of the preferences
 
 
 class Leaf:
-    __slots__ = ("_ask", "_best", "_count", "_filter", "room")
+    __slots__ = ("_ask", "_best", "_changes", "_filter", "room")
 
     def __init__(self, room: Room, ask: Ask, filter: Filter) -> None:
         self.room = room
         self._ask = ask
         self._filter = filter
-        self._count = -1
+        self._changes = -1
         self._best: tuple[Key, Room] | None = None
 
     def peek(self) -> tuple[Key, Room] | None:
         """The node with its key; None where it is full. What was worked out holds until something is placed there."""
-        if self._count != self.room.count:
-            self._count = self.room.count
+        if self._changes != self.room.changes:
+            self._changes = self.room.changes
             fits = self._filter.unfit_room(self.room) is None
             self._best = (node_key(self.room, self._ask), self.room) if fits else None
         return self._best
@@ -87,7 +88,7 @@ def node_key(room: Room, ask: Ask, *, less: int = 0) -> Key:
     assert ask.key is not None
     return (
         room.failures(ask.key),
-        room.replicas(ask.key) - less,
+        room.staying(ask.key) - less,
         share(room, ask),
         room.count - less,
         room.node.info.hostname,
@@ -112,7 +113,7 @@ class Spread:
         self.counts: dict[Path, int] = {}
         if preferences and ask.key is not None:
             for room in rooms:
-                self.add(room, room.replicas(ask.key))
+                self.add(room, room.staying(ask.key))
 
     def path(self, room: Room) -> Path:
         return tuple(attribute(room.node, name).casefold() for name in self._preferences)

@@ -4,7 +4,7 @@ Invariant: `charge` of a view equals the `view` with that replica added, to the 
 Amounts are added up as whole numbers (CPU in millionths of a core) for that reason.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rookery.model import (
@@ -23,7 +23,6 @@ from rookery_manager.scheduler.answers import Request
 
 HostPort = tuple[int, str, str]  # port, protocol, address (empty: all of them)
 
-_LEAVING = frozenset({ReplicaState.DRAINING, ReplicaState.STOPPING})
 _CRASHES = 3  # so many restarts without getting ready are a failure of the node for this service
 
 
@@ -31,23 +30,32 @@ _CRASHES = 3  # so many restarts without getting ready are a failure of the node
 class NodeView:
     """A node and what is on it.
 
-    `reserved` and `host_ports` are of all replicas whose process may still be there. `replicas` (per service), `slots` and
-    `replica_count` are of those that are to stay. `recent_failures` are those that the records still tell of.
+    `reserved` and `host_ports` are of all replicas whose process may still be there. `replicas` (per service) are those that are
+    not leaving; of these `succeeded` have a successor somewhere, and `slots` and `replica_count` are of the others, which are to
+    stay. `recent_failures` are those that the records still tell of.
     """
 
     node: Node
     reserved: Resources = field(default_factory=Resources)
     replicas: Mapping[ServiceKey, int] = field(default_factory=dict)
+    succeeded: Mapping[ServiceKey, int] = field(default_factory=dict)
     replica_count: int = 0
     host_ports: frozenset[HostPort] = frozenset()
     recent_failures: Mapping[ServiceKey, int] = field(default_factory=dict)
     slots: Mapping[ServiceKey, frozenset[int]] = field(default_factory=dict)
 
 
-def view(node: Node, replicas_on_node: Iterable[Replica], specs: Mapping[ReplicaId, ServiceSpec]) -> NodeView:
+def view(
+    node: Node,
+    replicas_on_node: Iterable[Replica],
+    specs: Mapping[ReplicaId, ServiceSpec],
+    *,
+    succeeded: Collection[ReplicaId] = (),
+) -> NodeView:
     """The node with all replicas whose record names it, ended ones too. One whose spec is not known reserves nothing."""
     micros = memory = count = 0
     counts: dict[ServiceKey, int] = {}
+    going: dict[ServiceKey, int] = {}
     failures: dict[ServiceKey, int] = {}
     slots: dict[ServiceKey, set[int]] = {}
     ports: set[HostPort] = set()
@@ -61,16 +69,20 @@ def view(node: Node, replicas_on_node: Iterable[Replica], specs: Mapping[Replica
             micros += micro_cpus(spec.reservations.cpus)
             memory += spec.reservations.memory_bytes
             ports.update(host_ports(spec))
-        if replica.state in _LEAVING or replica.desired is Desired.STOP:
+        if replica.leaving or replica.desired is Desired.STOP:
+            continue
+        counts[replica.key] = counts.get(replica.key, 0) + 1
+        if replica.id in succeeded:
+            going[replica.key] = going.get(replica.key, 0) + 1
             continue
         count += 1
-        counts[replica.key] = counts.get(replica.key, 0) + 1
         if replica.slot:
             slots.setdefault(replica.key, set()).add(replica.slot)
     return NodeView(
         node=node,
         reserved=_resources(micros, memory),
         replicas=counts,
+        succeeded=going,
         replica_count=count,
         host_ports=frozenset(ports),
         recent_failures=failures,
@@ -79,20 +91,24 @@ def view(node: Node, replicas_on_node: Iterable[Replica], specs: Mapping[Replica
 
 
 def charge(before: NodeView, request: Request) -> NodeView:
-    """The view once the replica is on the node."""
+    """The view once the replica is on the node: in its slot it takes the place of one that is there."""
     key, spec = request.key, request.spec
     reserved = _resources(
         micro_cpus(before.reserved.cpus) + micro_cpus(spec.reservations.cpus),
         before.reserved.memory_bytes + spec.reservations.memory_bytes,
     )
-    slots = dict(before.slots)
-    if request.slot:
+    slots, succeeded = dict(before.slots), dict(before.succeeded)
+    at_home = request.slot in slots.get(key, ())
+    if at_home:
+        succeeded[key] = succeeded.get(key, 0) + 1
+    elif request.slot:
         slots[key] = slots.get(key, frozenset()) | {request.slot}
     return NodeView(
         node=before.node,
         reserved=reserved,
         replicas={**before.replicas, key: before.replicas.get(key, 0) + 1},
-        replica_count=before.replica_count + 1,
+        succeeded=succeeded,
+        replica_count=before.replica_count + (not at_home),
         host_ports=before.host_ports.union(host_ports(spec)),
         recent_failures=before.recent_failures,
         slots=slots,

@@ -4,9 +4,11 @@ Every commit makes one new revision (1, 2, 3 …) that holds all its writes or n
 commit carries who made it and when. An acknowledged commit survives `kill -9`.
 """
 
+from rookery_manager.store.errors import Damaged
 from rookery_manager.store.memory import MemoryStore
 from rookery_manager.store.protocol import (
     KEEP_S,
+    Chain,
     Change,
     Commit,
     Compacted,
@@ -14,6 +16,7 @@ from rookery_manager.store.protocol import (
     Conflict,
     Delete,
     Entry,
+    Link,
     Put,
     Snapshot,
     Store,
@@ -23,6 +26,6 @@ from rookery_manager.store.protocol import (
 from rookery_manager.store.sqlite import SqliteStore
 
 __all__ = [
-    "KEEP_S", "Change", "Commit", "Compacted", "Condition", "Conflict", "Delete", "Entry", "MemoryStore", "Put", "Snapshot",
-    "SqliteStore", "Store", "StoreError", "Write",
+    "KEEP_S", "Chain", "Change", "Commit", "Compacted", "Condition", "Conflict", "Damaged", "Delete", "Entry", "Link",
+    "MemoryStore", "Put", "Snapshot", "SqliteStore", "Store", "StoreError", "Write",
 ]  # fmt: skip

@@ -9,10 +9,15 @@ from pathlib import Path
 from rookery_manager.store.protocol import StoreError
 
 _FULL = "the disk is full, nothing was written; make room there, it is tried anew with the next write"
-_DAMAGED = (
-    "the file is damaged; put a copy of it from before in its place, or move it away to begin anew "
-    "(agents keep what runs, but what was deployed must be deployed again)"
-)
+
+
+class Damaged(StoreError):
+    """The file is not what a manager left. `what` is what is wrong with it."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        way_out = f"'rookery admin restore FILE --data {path.parent}' puts a backup in its place"
+        super().__init__(f"{path}: the store is damaged: {what}. {way_out}")
+        self.what = what
 
 
 def translated(error: BaseException, path: Path) -> StoreError:
@@ -36,11 +41,11 @@ def translated(error: BaseException, path: Path) -> StoreError:
         case sqlite3.SQLITE_NOTADB:
             return foreign(path)
         case sqlite3.SQLITE_CORRUPT:
-            return StoreError(f"{path}: {_DAMAGED}")
+            return Damaged(path, str(error))
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return StoreError(f"{path}: {error}; check that the directory exists and may be written to")
     if "malformed" in str(error):
-        return StoreError(f"{path}: {_DAMAGED}")
+        return Damaged(path, str(error))
     return StoreError(f"{path}: can't be written: {error}")
 
 

@@ -4,33 +4,19 @@ Invariant: a batch of commits is one SQLite transaction, on the disk when `write
 `entries` is always what replaying `changes` gives.
 """
 
-import fcntl
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from rookery_manager.store.errors import foreign, in_use, translated
-from rookery_manager.store.protocol import Change, Commit, Compacted, Conflict, Entry, Put, Snapshot, StoreError
+from rookery_manager.store.chain import hash_of
+from rookery_manager.store.errors import translated
+from rookery_manager.store.lock import CLOSED, Lock
+from rookery_manager.store.protocol import Chain, Change, Commit, Compacted, Conflict, Entry, Link, Put, Snapshot, StoreError
 
-_APPLICATION_ID = 0x524B5259  # "RKRY"
-_SCHEMA_VERSION = 1
-_SCHEMA = (
-    "CREATE TABLE entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE revisions (revision INTEGER PRIMARY KEY, at REAL NOT NULL, actor TEXT NOT NULL)",
-    """CREATE TABLE changes (revision INTEGER NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, value BLOB, why TEXT NOT NULL,
-    PRIMARY KEY (revision, number)) WITHOUT ROWID""",
-    "CREATE INDEX changes_by_key ON changes (key, revision, number)",
-    "CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL)",
-    "CREATE TABLE marks (name TEXT PRIMARY KEY, revision INTEGER NOT NULL)",
-    "INSERT INTO marks VALUES ('latest', 0), ('compacted', 0)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {_SCHEMA_VERSION}",
-)
 _CHANGES = "SELECT revision, at, actor, key, value, why FROM changes JOIN revisions USING (revision)"
+_TO_SCRUB = "to-scrub"  # a mark: pages of the file may hold what is to be in it no more
 _COMPACTED_AT_ONCE = 2_000  # revisions; other writes wait for these few milliseconds
 
 
@@ -41,14 +27,13 @@ class Written:
 
 
 class StoreFile:
-    def __init__(
-        self, path: Path, lock: IO[bytes], writer: sqlite3.Connection, reader: sqlite3.Connection, revision: int
-    ) -> None:
+    def __init__(self, path: Path, lock: Lock, writer: sqlite3.Connection, reader: sqlite3.Connection, revision: int) -> None:
         self.path = path
         self.revision = revision
         self._lock = lock
         self._writer = writer
         self._reader = reader
+        self._head = self._latest_hash()
 
     # ---- the writing thread
 
@@ -88,6 +73,11 @@ class StoreFile:
                         break
                     last = revision
                 if last:
+                    self._writer.execute(
+                        "UPDATE chain SET (revision, hash) = (SELECT revision, hash FROM revisions WHERE revision = ?) "
+                        "WHERE (SELECT hash FROM revisions WHERE revision = ?) IS NOT NULL",
+                        (last, last),
+                    )
                     self._writer.execute("DELETE FROM changes WHERE revision <= ?", (last,))
                     self._writer.execute("DELETE FROM revisions WHERE revision <= ?", (last,))
                     self._writer.execute("UPDATE marks SET revision = ? WHERE name = 'compacted'", (last,))
@@ -95,15 +85,54 @@ class StoreFile:
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
+    def rewrite(self, prefixes: Sequence[str], anew: Callable[[str, bytes], tuple[str, bytes]], commit: Commit) -> None:
+        """Puts other keys and values in the place of all under the prefixes, in the history as well, together with the commit.
+
+        It is as if they had never been: what was there is not in the file afterwards, see `scrub`.
+        """
+        with self._failing(), self._transaction():
+            for prefix in prefixes:
+                where, bounds = _under(prefix)
+                for table, row in (("entries", "key"), ("changes", "key, revision, number")):
+                    found = self._writer.execute(f"SELECT value, {row} FROM {table} WHERE {where}", bounds).fetchall()
+                    for value, key, *at in found:
+                        new_key, new_value = anew(key, value) if value is not None else (anew(key, b"")[0], None)
+                        exactly = "".join(f" AND {column} = ?" for column in ("revision", "number")[: len(at)])
+                        self._writer.execute(
+                            f"UPDATE {table} SET key = ?, value = ? WHERE key = ?{exactly}", (new_key, new_value, key, *at)
+                        )
+            self._writer.execute("INSERT OR REPLACE INTO marks VALUES (?, 1)", (_TO_SCRUB,))
+            # What was hashed is there no more: the chain of the history begins anew.
+            self._writer.execute("UPDATE chain SET revision = ?, hash = ?", (self.revision, self._head))
+            outcome = self._write_one(commit)
+            if isinstance(outcome, StoreError):
+                raise outcome
+
+    def scrub(self) -> None:
+        """Where it was rewritten: nothing of what was there before is left in the file, nor in its write-ahead log."""
+        with self._failing():
+            if self._writer.execute("SELECT 1 FROM marks WHERE name = ?", (_TO_SCRUB,)).fetchone() is None:
+                return
+            self._writer.execute("VACUUM")  # writes every page anew
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._writer.execute("DELETE FROM marks WHERE name = ?", (_TO_SCRUB,))
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        before = self.revision
+        before = self.revision, self._head
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             yield
             self._writer.execute("COMMIT")
         except BaseException:
-            self.revision = before
+            self.revision, self._head = before
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
@@ -115,7 +144,7 @@ class StoreFile:
             actual = row[0] if row else 0
             if actual != condition.revision:
                 return Conflict(condition.key, condition.revision, actual)
-        revision = self.revision + 1
+        revision = max(self.revision + 1, commit.at_least)
         changes: list[Change] = []
         for write in commit.writes:
             value = write.value if isinstance(write, Put) else None
@@ -125,10 +154,16 @@ class StoreFile:
                 continue
             execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (revision, len(changes), write.key, value, write.why))
             changes.append(Change(revision=revision, at=commit.at, actor=commit.actor, key=write.key, value=value, why=write.why))
-        execute("INSERT INTO revisions VALUES (?, ?, ?)", (revision, commit.at, commit.actor))
+        self._head = hash_of(self._head, revision, commit.at, commit.actor, changes)
+        execute("INSERT INTO revisions VALUES (?, ?, ?, ?)", (revision, commit.at, commit.actor, self._head))
         execute("UPDATE marks SET revision = ? WHERE name = 'latest'", (revision,))
         self.revision = revision
         return Written(revision=revision, changes=tuple(changes))
+
+    def _latest_hash(self) -> bytes:
+        query = "SELECT hash FROM revisions WHERE hash IS NOT NULL ORDER BY revision DESC LIMIT 1"
+        row = self._writer.execute(query).fetchone() or self._writer.execute("SELECT hash FROM chain").fetchone()
+        return _blob(row[0])
 
     # ---- the reading thread
 
@@ -144,7 +179,7 @@ class StoreFile:
         where, bounds = _under(prefix)
         with self._reading():
             if after:
-                self._refuse_compacted(after)
+                self._refuse_unknown(after)
             order = "ORDER BY changes.revision DESC, number DESC LIMIT ?"
             rows = self._reader.execute(f"{_CHANGES} WHERE {where} AND changes.revision > ? {order}", (*bounds, after, limit))
             return tuple(_change(row) for row in reversed(rows.fetchall()))
@@ -153,7 +188,7 @@ class StoreFile:
         """The changes of the next so many revisions, one tuple a revision that has any, and the last of these revisions."""
         where, bounds = _under(prefix)
         with self._reading():
-            self._refuse_compacted(after)
+            self._refuse_unknown(after)
             last = self._reader.execute(
                 "SELECT max(revision) FROM (SELECT revision FROM revisions WHERE revision > ? ORDER BY revision LIMIT ?)",
                 (after, revisions),
@@ -169,14 +204,36 @@ class StoreFile:
                 found.setdefault(row[0], []).append(_change(row))
         return [tuple(changes) for changes in found.values()], last
 
+    def chain(self, after: int, limit: int) -> Chain:
+        with self._reading():
+            anchor, hash = self._reader.execute("SELECT revision, hash FROM chain").fetchone()
+            rows = self._reader.execute(
+                "SELECT revision, at, actor, hash FROM revisions WHERE revision > ? ORDER BY revision LIMIT ?",
+                (max(after, anchor), limit),
+            ).fetchall()
+            found: dict[int, list[Change]] = {row[0]: [] for row in rows}
+            if rows:
+                span = f"{_CHANGES} WHERE changes.revision BETWEEN ? AND ? ORDER BY changes.revision, number"
+                for row in self._reader.execute(span, (rows[0][0], rows[-1][0])):
+                    found[row[0]].append(_change(row))
+        links = [
+            Link(revision=revision, at=at, actor=actor, hash=_blob(made), changes=tuple(found[revision]))
+            for revision, at, actor, made in rows
+        ]
+        return Chain(anchor_revision=anchor, anchor_hash=_blob(hash), links=tuple(links))
+
     def _mark(self, name: str) -> int:
         revision: int = self._reader.execute("SELECT revision FROM marks WHERE name = ?", (name,)).fetchone()[0]
         return revision
 
-    def _refuse_compacted(self, after: int) -> None:
+    def _refuse_unknown(self, after: int) -> None:
+        """Nobody can go on after a revision that is no longer kept, or that a restore took back."""
         compacted = self._mark("compacted")
         if after < compacted:
             raise Compacted(f"{self.path} no longer keeps the revisions from {after + 1} to {compacted}; begin with a snapshot")
+        known = self._reader.execute("SELECT 1 FROM revisions WHERE revision = ?", (after,)).fetchone()
+        if known is None and compacted < after < self._mark("latest"):
+            raise Compacted(f"{self.path} has no revision {after}: it was restored since; begin with a snapshot")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -191,82 +248,15 @@ class StoreFile:
                 self._reader.execute("ROLLBACK")
 
     def close(self) -> None:
+        self._lock.note(CLOSED)  # before the write-ahead log goes, so that it is never missed in vain
         self._reader.close()
         self._writer.close()
         self._lock.close()
 
 
-def open_file(path: Path) -> StoreFile:
-    """The store's file, made where there is none. Refuses one that is in use, damaged, or not a store's."""
-    lock = _locked(path)
-    with suppress(OSError):  # SQLite will say what is wrong
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # secrets are in it
-    opened: list[sqlite3.Connection] = []
-    try:
-        writer = _connect(path, opened)
-        _check(writer, path)
-        writer.execute("PRAGMA journal_mode = WAL")
-        writer.execute("PRAGMA synchronous = FULL")
-        reader = _connect(path, opened)
-        reader.execute("PRAGMA query_only = ON")
-        revision = writer.execute("SELECT revision FROM marks WHERE name = 'latest'").fetchone()[0]
-        return StoreFile(path, lock, writer, reader, revision)
-    except BaseException as error:
-        for connection in opened:
-            connection.close()
-        lock.close()
-        if isinstance(error, sqlite3.Error | OSError):
-            raise translated(error, path) from error
-        raise
-
-
-def _connect(path: Path, opened: list[sqlite3.Connection]) -> sqlite3.Connection:
-    # One thread at a time uses a connection, but it need not be the one that opened it.
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=64)
-    opened.append(connection)
-    return connection
-
-
-def _locked(path: Path) -> IO[bytes]:
-    """The lock file, held until it is closed. It is not the store's own file: closing that would drop SQLite's locks on it."""
-    lock_path = path.with_name(path.name + ".lock")
-    try:
-        lock = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
-    except OSError as error:
-        raise translated(error, path) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = lock.read().decode(errors="replace").strip()
-        lock.close()
-        raise in_use(path, holder) from None
-    with suppress(OSError):  # the number only makes a message better
-        lock.truncate()
-        lock.write(str(os.getpid()).encode())
-    return lock
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreError where the file is not a whole store of this version; makes an empty one a store."""
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if not tables and application_id in (0, _APPLICATION_ID):
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        connection.execute("COMMIT")
-        return
-    if application_id != _APPLICATION_ID:
-        raise foreign(path)
-    if version != _SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} was made by another version of Rookery (schema {version}, this one reads {_SCHEMA_VERSION}); "
-            "start that version, or give another --data directory"
-        )
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise sqlite3.DatabaseError(f"database disk image is malformed: {found}")
+def _blob(value: object) -> bytes:
+    """A hash, also where somebody wrote something else in its place."""
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _under(prefix: str) -> tuple[str, tuple[str, ...]]:

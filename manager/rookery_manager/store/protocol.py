@@ -1,7 +1,8 @@
-"""The Store protocol: six verbs, and the values they deal in. No code above it asks which engine it is."""
+"""The Store protocol: eight verbs, and the values they deal in. No code above it asks which engine it is."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 KEEP_S = 72 * 3600.0  # how long history is kept, unless told otherwise
@@ -21,7 +22,7 @@ class Conflict(StoreError):
 
 
 class Compacted(StoreError):
-    """The revisions asked for are no longer kept; begin again with a snapshot."""
+    """The revisions asked for are not, or no longer, kept; begin again with a snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +53,16 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """Writes that happen together or not at all. `at` is seconds since the epoch."""
+    """Writes that happen together or not at all. `at` is seconds since the epoch.
+
+    `at_least` is for a store that took the place of another: its revision, and so all after it, is not below that.
+    """
 
     writes: Sequence[Write]
     conditions: Sequence[Condition] = ()
     actor: str
     at: float
+    at_least: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +94,27 @@ class Change:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One revision as history keeps it, with its hash (`rookery_manager.store.chain`)."""
+
+    revision: int
+    at: float
+    actor: str
+    hash: bytes
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Some links, oldest first. The chain begins after the anchor, whose hash the first link covers; it moves as history is
+    dropped."""
+
+    anchor_revision: int
+    anchor_hash: bytes
+    links: tuple[Link, ...] = ()
+
+
 class Store(Protocol):
     """Current values stay for ever, history for a time that the engine is told; the times of the commits are its clock."""
 
@@ -108,8 +134,15 @@ class Store(Protocol):
         """The newest `limit` changes under the prefix with a revision above `after`, oldest first. Raises Compacted where some
         after that revision are no longer kept; with an `after` of 0 it tells what is kept."""
 
+    async def chain(self, after: int, limit: int) -> Chain:
+        """The first `limit` links after a revision, and not before the anchor."""
+
     async def lease(self, name: str, holder: str, *, ttl_s: float, now: float) -> bool:
         """True where `holder` now has the named lease (taken, or renewed) until `now + ttl_s`; False where someone else does."""
+
+    async def backup(self, target: Path) -> None:
+        """Writes all that it holds at one moment into a new file, from which `rookery admin restore` makes a store; commits go on
+        meanwhile. Raises StoreError, and leaves no file, where it can't."""
 
     async def close(self) -> None:
         """Ends the watches, lets the commits under way finish; every other verb raises StoreError from then on."""

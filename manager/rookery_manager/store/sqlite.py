@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from rookery_manager.store.file import StoreFile, Written, open_file
-from rookery_manager.store.protocol import KEEP_S, Change, Commit, Snapshot, StoreError
+from rookery_manager.store.file import StoreFile, Written
+from rookery_manager.store.opening import copy_file, open_file
+from rookery_manager.store.protocol import KEEP_S, Chain, Change, Commit, Snapshot, StoreError
 
 T = TypeVar("T")
 
@@ -30,11 +31,12 @@ class SqliteStore:
         self._keep_s = keep_s
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._reader = ThreadPoolExecutor(1, "store-reader")
+        self._copier = ThreadPoolExecutor(1, "store-copier")  # a copy takes long, and reads must not wait for it
         self._revision = file.revision
         self._places = asyncio.Semaphore(_WAITING)
         self._waiting: list[tuple[Commit, asyncio.Future[int]]] = []
         self._writing: asyncio.Future[list[Written | StoreError]] | None = None
-        self._tail: dict[int, tuple[Change, ...]] = {}  # of revisions without a gap, up to the latest
+        self._tail: dict[int, tuple[Change, ...]] = {}  # of revisions without one left out, up to the latest
         self._tail_size = 0
         self._grown = asyncio.Event()
         self._compact_at = 0.0
@@ -42,9 +44,10 @@ class SqliteStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, keep_s: float = KEEP_S) -> Self:
-        """Raises StoreError where the file is in use, damaged, or not a store's. History older than `keep_s` is dropped."""
-        return cls(await asyncio.to_thread(open_file, path), keep_s=keep_s)
+    async def open(cls, path: Path, *, keep_s: float = KEEP_S, prepare: Callable[[StoreFile], None] | None = None) -> Self:
+        """Raises StoreError where the file is in use, damaged, or not a store's. History older than `keep_s` is
+        dropped. `prepare` may change the file before anyone reads it."""
+        return cls(await asyncio.to_thread(_opened, path, prepare), keep_s=keep_s)
 
     async def snapshot(self, prefix: str = "") -> Snapshot:
         return await self._read(partial(self._file.snapshot, prefix))
@@ -76,16 +79,25 @@ class SqliteStore:
     async def history(self, prefix: str = "", *, after: int = 0, limit: int = 100) -> tuple[Change, ...]:
         return await self._read(partial(self._file.history, prefix, after, limit))
 
+    async def chain(self, after: int, limit: int) -> Chain:
+        return await self._read(partial(self._file.chain, after, limit))
+
     async def lease(self, name: str, holder: str, *, ttl_s: float, now: float) -> bool:
         self._refuse_closed()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writer, self._file.lease, name, holder, now + ttl_s, now)
+
+    async def backup(self, target: Path) -> None:
+        self._refuse_closed()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._copier, copy_file, self._file.path, target)
 
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         self._wake()
+        await asyncio.to_thread(self._copier.shutdown)
         await asyncio.to_thread(self._reader.shutdown)
         while self._writing is not None or self._compacting is not None:
             await asyncio.wait([job for job in (self._writing, self._compacting) if job is not None])
@@ -160,3 +172,14 @@ class SqliteStore:
     def _wake(self) -> None:
         self._grown.set()
         self._grown = asyncio.Event()
+
+
+def _opened(path: Path, prepare: Callable[[StoreFile], None] | None) -> StoreFile:
+    file = open_file(path)
+    if prepare is not None:
+        try:
+            prepare(file)
+        except BaseException:
+            file.close()
+            raise
+    return file

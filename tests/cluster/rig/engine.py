@@ -12,7 +12,7 @@ import docker
 import docker.errors
 import requests
 
-from rig.machine import in_namespace
+from rig.machine import in_namespace, signal_tree
 from rig.waiting import wait_until
 
 
@@ -67,7 +67,8 @@ class Engine:
         """True when it answers; raises RuntimeError with the end of its log when it has ended instead."""
         if self.process is not None and self.process.poll() is not None:
             log = (self.folder / "dockerd.log").read_text(errors="replace").strip().splitlines()
-            raise RuntimeError(f"the engine of {self.namespace} ended: " + "\n".join(log[-5:]))
+            why = [line for line in log if line.startswith(("panic", "fatal error"))]
+            raise RuntimeError(f"the engine of {self.namespace} ended: " + "\n".join([*why[-1:], *log[-5:]]))
         try:
             with socket.socket(socket.AF_UNIX) as probe:  # the docker package leaks its socket when it is refused
                 probe.connect(self.url.removeprefix("unix://"))
@@ -83,9 +84,19 @@ class Engine:
         """The engine and its containerd die at once; the containers live on until it starts again."""
         self._end(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """It takes connections and answers nothing, its containerd neither; what runs goes on."""
+        if self.process is not None:
+            signal_tree(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.process is not None:
+            signal_tree(self.process.pid, signal.SIGCONT)
+
     def _end(self, number: signal.Signals) -> None:
         if self.process is None:
             return
+        self.thaw()
         self.process.send_signal(number)
         self.process.wait(timeout=60)
         self.process = None
@@ -118,4 +129,11 @@ class Engine:
         self.client.images.load(archive)
 
     def wait_ready(self, within_s: float = 60) -> None:
-        wait_until(self.ready, within_s=within_s, what=f"the engine of {self.namespace} to answer")
+        """Docker 20.10 may crash as it starts after it was killed; then it is started once more, and said."""
+        try:
+            wait_until(self.ready, within_s=within_s, what=f"the engine of {self.namespace} to answer")
+        except RuntimeError as error:
+            print(f"{error}\nit is started once more", flush=True)
+            self.close()
+            self.start()
+            wait_until(self.ready, within_s=within_s, what=f"the engine of {self.namespace} to answer")

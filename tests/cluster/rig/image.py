@@ -9,6 +9,8 @@ import tarfile
 from pathlib import Path
 
 IMAGE = "rookery-rig/busybox:1"
+WEB_SERVER = ["nc", "-" + "l" * 32, "-p", "8000", "-e", "sh", "/bin/web"]
+"""Serves HTTP on port 8000 and keeps connections open (web.sh). Each `l` is one more connection that may wait."""
 
 
 def busybox_archive() -> bytes:
@@ -43,6 +45,10 @@ def _layer() -> bytes:
         entry = tarfile.TarInfo("bin/busybox")
         entry.size, entry.mode = len(binary), 0o755
         archive.addfile(entry, io.BytesIO(binary))
+        server = Path(__file__).with_name("web.sh").read_bytes()
+        entry = tarfile.TarInfo("bin/web")
+        entry.size, entry.mode = len(server), 0o755
+        archive.addfile(entry, io.BytesIO(server))
         for applet in (
             "sh",
             "sleep",

@@ -1,13 +1,24 @@
 """What this machine offers for a rig, and the one way in which a rig runs its commands."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-_TOOLS = {"ip": "iproute2", "nsenter": "util-linux", "iptables": "iptables", "dockerd": "docker.io", "busybox": "busybox-static"}
+import psutil
+
+_TOOLS = {
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "iptables": "iptables",
+    "nft": "nftables",
+    "dockerd": "docker.io",
+    "busybox": "busybox-static",
+}
 
 
 def missing() -> str:
@@ -32,6 +43,27 @@ def in_namespace(namespace: str, command: Sequence[str | Path]) -> list[str]:
     """The command as run within a network namespace. Not `ip netns exec`: that hides the cgroup mounts, and engines need them."""
     prefix = ["nsenter", f"--net=/run/netns/{namespace}"] if namespace else []
     return [*prefix, *map(str, command)]
+
+
+def signal_tree(pid: int, number: signal.Signals, *, but: Sequence[str] = ("containerd-shim",)) -> None:
+    """Sends a signal to a process and all below it, the parent first; those with one of these names, and theirs, are left out."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if any(process.name().startswith(name) for name in but):
+            return
+        process.send_signal(number)
+        for child in process.children():
+            signal_tree(child.pid, number, but=but)
+
+
+def fill(path: Path) -> None:
+    """Writes a file until its disk is full."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(65536))
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"0")
 
 
 def storage_driver(folder: Path) -> str:

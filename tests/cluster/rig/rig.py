@@ -6,12 +6,16 @@ import socket
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
+from rig import clock
 from rig.host import Host
 from rig.image import busybox_archive
 from rig.ledger import Ledger, accept_forwarding
 from rig.machine import missing, run, storage_driver
 from rig.parts import Agent, Manager, Part, Proxy
+
+P = TypeVar("P", bound=Part)
 
 
 class Rig:
@@ -85,8 +89,17 @@ class Rig:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def manager(self, *, host: Host | None = None, heartbeat_s: float = 1, lease_s: float = 3, name: str = "manager") -> Manager:
-        """A manager with an empty store, started."""
+    def manager(
+        self,
+        *,
+        host: Host | None = None,
+        heartbeat_s: float = 1,
+        lease_s: float = 3,
+        name: str = "manager",
+        disk_bytes: int = 0,
+        own_clock: bool = False,
+    ) -> Manager:
+        """A manager with an empty store, started; with a disk of its own and a clock that can be set, if so asked."""
         namespace, address = (host.namespace, host.address) if host else ("", self.gateway)
         part = Manager(
             namespace=namespace,
@@ -95,12 +108,20 @@ class Rig:
             port=free_port(address if not host else ""),
             heartbeat_s=heartbeat_s,
             lease_s=lease_s,
+            disk_bytes=disk_bytes,
         )
-        self.parts.append(part)
-        part.start()
-        return part
+        return self._begin(part, own_clock=own_clock)
 
-    def agent(self, host: Host, manager: Manager, *arguments: str, name: str = "", folder: str = "") -> Agent:
+    def agent(
+        self,
+        host: Host,
+        manager: Manager,
+        *arguments: str,
+        name: str = "",
+        folder: str = "",
+        disk_bytes: int = 0,
+        own_clock: bool = False,
+    ) -> Agent:
         """An agent of a host and its engine, started; `arguments` are added to its command line."""
         label = name or host.name
         part = Agent(
@@ -108,22 +129,26 @@ class Rig:
             namespace=host.namespace,
             folder=self.folder / (folder or f"agent-{label}"),
             address=host.address,
-            manager=manager.address,
+            manager=manager,
             arguments=["--runtime", "docker", "--docker-host", host.engine.url, *arguments],
+            disk_bytes=disk_bytes,
         )
-        self.parts.append(part)
-        part.start()
-        return part
+        return self._begin(part, own_clock=own_clock)
 
     def proxy(self, manager: Manager, *, host: Host | None = None, workers: int = 1, name: str = "proxy") -> Proxy:
         """A proxy, started. It listens on the gateway's address, or on all of a host's."""
         part = Proxy(
             namespace=host.namespace if host else "",
             folder=self.folder / name,
-            manager=manager.address,
+            manager=manager,
             bind=host.address if host else self.gateway,
             workers=workers,
         )
+        return self._begin(part)
+
+    def _begin(self, part: P, *, own_clock: bool = False) -> P:
+        if own_clock:
+            clock.enable(part.folder)
         self.parts.append(part)
         part.start()
         return part

@@ -1,6 +1,7 @@
 """Every field of a ContainerSpec has its place in the engine's create call; inspect gives an instance back."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ from rookery.model import (
     Ulimit,
     VolumeMount,
 )
-from rookery_agent.runtime.docker_spec import create_body, file_volume_dirs, instance, instant, networks
+from rookery_agent.runtime.docker_spec import create_body, instance, instant, networks
 from rookery_agent.runtime.place import Place
 from rookery_agent.runtime.protocol import InstanceState, RuntimeFailure
 
@@ -66,7 +67,10 @@ FIELDS: dict[str, list[tuple[Any, str, Any]]] = {
     "hostname": [("h", "Hostname", "h")],
     "domainname": [("d", "Domainname", "d")],
     "cap_add": [(("NET_ADMIN",), "HostConfig.CapAdd", ["NET_ADMIN"])],
-    "cap_drop": [(("ALL",), "HostConfig.CapDrop", ["ALL"])],
+    "cap_drop": [
+        (("ALL",), "HostConfig.CapDrop", ["ALL"]),
+        (("CHOWN", "cap_net_raw"), "HostConfig.CapDrop", ["CHOWN", "cap_net_raw", "AUDIT_WRITE", "MKNOD", "SETFCAP"]),
+    ],
     "devices": [
         (
             (Device(source="/dev/a", target="/dev/b", permissions="r"),),
@@ -94,7 +98,11 @@ FIELDS: dict[str, list[tuple[Any, str, Any]]] = {
     "read_only": [(True, "HostConfig.ReadonlyRootfs", True)],
     "shm_size_bytes": [(1024, "HostConfig.ShmSize", 1024), (0, "HostConfig.ShmSize", None)],
     "privileged": [(True, "HostConfig.Privileged", True)],
-    "security_opt": [(("no-new-privileges",), "HostConfig.SecurityOpt", ["no-new-privileges"])],
+    "security_opt": [
+        (("no-new-privileges",), "HostConfig.SecurityOpt", ["no-new-privileges"]),
+        (("apparmor=strict",), "HostConfig.SecurityOpt", ["apparmor=strict", "no-new-privileges"]),
+        (("no-new-privileges:false",), "HostConfig.SecurityOpt", ["no-new-privileges:false"]),
+    ],
     "tty": [(True, "Tty", True)],
     "stdin_open": [(True, "OpenStdin", True)],
     "group_add": [(("wheel",), "HostConfig.GroupAdd", ["wheel"])],
@@ -221,7 +229,22 @@ def test_limits_and_reservations() -> None:
     }
     host = create_body(assigned(**spec), PLACE)["HostConfig"]
     assert (host["NanoCpus"], host["Memory"], host["PidsLimit"], host["MemoryReservation"]) == (500_000_000, 100, 7, 50)
-    assert not {"NanoCpus", "Memory", "PidsLimit", "MemoryReservation"} & create_body(assigned(), PLACE)["HostConfig"].keys()
+    assert not {"NanoCpus", "Memory", "MemoryReservation"} & create_body(assigned(), PLACE)["HostConfig"].keys()
+
+
+def test_what_a_container_is_denied_unless_it_asks() -> None:
+    def host(limits: Resources = Resources(), **container: Any) -> Any:  # noqa: B008 (a value)
+        return create_body(assigned(ContainerSpec(**container), limits=limits), PLACE)["HostConfig"]
+
+    plain = host()
+    assert plain["CapDrop"] == ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"]
+    assert plain["SecurityOpt"] == ["no-new-privileges"]
+    assert plain["PidsLimit"] == 4096
+    assert "PidsLimit" not in host(Resources(pids=-1))
+    assert host(cap_add=("CAP_NET_RAW", "mknod"))["CapDrop"] == ["AUDIT_WRITE", "SETFCAP"]
+    assert host(cap_add=("ALL",))["CapDrop"] == []
+    privileged = host(privileged=True)
+    assert (privileged["CapDrop"], privileged["SecurityOpt"]) == ([], [])
 
 
 def test_ports_are_published_on_the_nodes_address() -> None:
@@ -272,31 +295,16 @@ def test_a_subpath_is_refused() -> None:
 SECRET = FileMount(kind=FileKind.SECRET, name="key", target="/run/secrets/key")
 
 
-@pytest.mark.parametrize(
-    ("container", "dirs"),
-    [
-        (ContainerSpec(files=(SECRET,)), ()),
-        (ContainerSpec(files=(SECRET,), read_only=True), ("/run/secrets",)),
-        (ContainerSpec(files=(SECRET,), mounts=(TmpfsMount(target="/run"),)), ("/run/secrets",)),
-        (ContainerSpec(files=(SECRET,), read_only=True, mounts=(VolumeMount(volume="v", target="/run/secrets"),)), ()),
-    ],
-)
-def test_files_get_a_place_that_can_be_written(container: ContainerSpec, dirs: tuple[str, ...]) -> None:
-    assert file_volume_dirs(container) == dirs
-    mounted = [m["Target"] for m in create_body(assigned(container), PLACE)["HostConfig"]["Mounts"] if m["Type"] == "volume"]
-    assert set(dirs) <= set(mounted)
-
-
-@pytest.mark.parametrize(
-    "container",
-    [
-        ContainerSpec(read_only=True, files=(FileMount(kind=FileKind.CONFIG, name="c", target="/c"),)),
-        ContainerSpec(files=(SECRET,), mounts=(TmpfsMount(target="/run/secrets"),)),
-    ],
-)
-def test_files_without_such_a_place_are_refused_with_the_way_out(container: ContainerSpec) -> None:
-    with pytest.raises(RuntimeFailure, match="directory of its own"):
-        create_body(assigned(container), PLACE)
+@pytest.mark.parametrize("container", [ContainerSpec(files=(SECRET,)), ContainerSpec(files=(SECRET,), read_only=True)])
+def test_files_are_mounted_read_only_from_where_they_lie(container: ContainerSpec) -> None:
+    body = create_body(assigned(container), PLACE, files={SECRET: Path("/run/rookery/n1/r1/run/secrets/key")})
+    (mounted,) = body["HostConfig"]["Mounts"]
+    assert mounted == {
+        "Type": "bind",
+        "Source": "/run/rookery/n1/r1/run/secrets/key",
+        "Target": "/run/secrets/key",
+        "ReadOnly": True,
+    }
 
 
 def inspected(state: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
 from fake_runtime import FakeRuntime
-from rookery.model import Endpoint, HttpProbe, ProbeTiming, ReplicaId, TcpProbe
-from rookery_agent.probes import Tally, ask, judge, pause_s, verdict
+from rookery.model import CommandProbe, Endpoint, HttpProbe, ProbeTiming, ReplicaId, TcpProbe
+from rookery_agent.probes import Prober, Tally, ask, judge, pause_s, verdict
 from rookery_agent.runtime.protocol import Instance, InstanceState
 from rookery_agent.step import Health
 
@@ -50,6 +51,24 @@ def test_failures_count_in_a_row_only() -> None:
 
 def test_before_the_first_success_it_is_unknown() -> None:
     assert verdict(PLAIN, Tally(), "run", "refused").health is Health.UNKNOWN
+
+
+def test_an_engine_that_is_away_says_nothing_of_a_replica() -> None:
+    instance = Instance(replica_id=ReplicaId("r1"), id="c1", state=InstanceState.RUNNING, started_at=1.0)
+    probe = CommandProbe(args=("check",), timing=ProbeTiming(interval_s=0.01, timeout_s=1.0, retries=1))
+
+    async def run() -> Health:
+        runtime = FakeRuntime()
+        async with asyncio.TaskGroup() as tasks:
+            prober = Prober(runtime, tasks, lambda _replica_id: None)
+            runtime.go_away("Cannot connect to the Docker daemon")
+            prober.follow(instance, probe, ready=True)
+            await asyncio.sleep(0.1)
+            found = prober.verdict(instance.replica_id).health
+            prober.drop(instance.replica_id)
+        return found
+
+    assert asyncio.run(run()) is Health.HEALTHY
 
 
 def asked(answer: bytes | None, probe: HttpProbe | TcpProbe) -> str:
@@ -107,3 +126,17 @@ def test_tcp() -> None:
 
 def test_a_port_that_is_not_published_is_named() -> None:
     assert asked(b"", TcpProbe(port=81, timing=QUICK)) == "its port 81 can't be reached from the node"
+
+
+@pytest.mark.parametrize("probe", [TcpProbe(port=80, timing=QUICK), HttpProbe(port=80, timing=QUICK)])
+def test_a_refused_connection_is_told_in_words(probe: HttpProbe | TcpProbe) -> None:
+    async def run() -> tuple[str, int]:
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))  # and does not listen
+            port = closed.getsockname()[1]
+            at = Endpoint(replica_id=ReplicaId("a"), address="127.0.0.1", port=port, target=80)
+            instance = Instance(replica_id=ReplicaId("a"), id="c", state=InstanceState.RUNNING, endpoints=(at,))
+            return await ask(FakeRuntime(), instance, probe), port
+
+    told, port = asyncio.run(run())
+    assert told == f"port 80, at 127.0.0.1:{port}: connection refused"

@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from fake_runtime import FakeRuntime
 from rookery.model import (
     Assignment,
     CommandProbe,
     ContainerSpec,
     Desired,
+    Endpoint,
     NoProbe,
     Probe,
     ProbeTiming,
@@ -19,11 +21,12 @@ from rookery.model import (
     ReplicaStatus,
     RestartPolicy,
     ServiceSpec,
+    TcpProbe,
 )
 from rookery_agent.assignments import Held
 from rookery_agent.reconcile import Reconciler
-from rookery_agent.record import Record
-from rookery_agent.runtime.protocol import ImageMissing, Instance, InstanceState, RuntimeFailure
+from rookery_agent.record import Record, dump, load
+from rookery_agent.runtime.protocol import EngineAway, ImageMissing, Instance, InstanceState, RuntimeFailure
 
 
 def assigned(name: str, *, desired: Desired = Desired.RUN, probe: Probe | None = None, image: str = "web:1") -> Assignment:
@@ -49,7 +52,7 @@ class Node:
         self.loop.take(held, confirmed=confirmed)
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self.changed.clear()
                 try:
@@ -67,7 +70,9 @@ class Node:
         return status is not None and status.ready
 
 
-def play(test: Callable[[Node], Awaitable[None]], *, runtime: FakeRuntime | None = None, silent_s: float = 0.0) -> None:
+def play(
+    test: Callable[[Node], Awaitable[None]], *, runtime: FakeRuntime | None = None, records: dict[ReplicaId, Record] | None = None
+) -> None:
     async def run() -> None:
         fake, changed, told = runtime or FakeRuntime(), asyncio.Event(), []  # type: ignore[var-annotated]
 
@@ -75,8 +80,7 @@ def play(test: Callable[[Node], Awaitable[None]], *, runtime: FakeRuntime | None
             told.append(status)
             changed.set()
 
-        records: dict[ReplicaId, Record] = {}
-        loop = Reconciler(fake, records, report=report, remember=lambda: None, silent_s=lambda: silent_s)
+        loop = Reconciler(fake, records or {}, report=report, remember=lambda: None, silent_s=lambda: 0.0)
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(loop.run())
             try:
@@ -225,6 +229,109 @@ def test_probes_decide_and_a_sick_one_is_restarted() -> None:
     play(test)
 
 
+def test_probes_by_command_say_nothing_while_the_engine_is_away() -> None:
+    timing = ProbeTiming(interval_s=0.05, timeout_s=1.0, retries=2)
+
+    async def test(node: Node) -> None:
+        node.want(assigned("a", probe=CommandProbe(args=("check",), timing=timing)))
+        await node.until(lambda: node.ready("a"))
+        node.runtime.broken["check"] = EngineAway("it hangs")
+        asked = len(node.runtime.calls)
+        await node.until(lambda: len(node.runtime.calls) > asked + 10)
+        assert node.ready("a")
+        assert ("stop", "a") not in node.runtime.calls
+
+    play(test)
+
+
+def test_probes_by_tcp_go_on_while_the_engine_is_away_and_nothing_is_done_about_them() -> None:
+    timing = ProbeTiming(interval_s=0.05, timeout_s=1.0, retries=2)
+
+    async def test(node: Node) -> None:
+        async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        key = ReplicaId("a")
+        node.runtime.endpoints[key] = (Endpoint(replica_id=key, address="127.0.0.1", port=port, target=80),)
+        node.want(assigned("a", probe=TcpProbe(port=80, timing=timing)))
+        await node.until(lambda: node.ready("a"))
+        node.runtime.go_away("it hangs")
+        await node.until(lambda: node.loop.conditions())
+        server.close()
+        await node.until(lambda: not node.ready("a"))
+        assert "health check failed" in node.told[-1].why
+        server = await asyncio.start_server(serve, "127.0.0.1", port)
+        await node.until(lambda: node.ready("a"))
+        node.runtime.away = ""
+        await node.until(lambda: not node.loop.conditions())
+        await asyncio.sleep(0.2)  # in which nothing may happen
+        assert [name for name, _ in node.runtime.calls] == ["prepare", "start"]
+        server.close()
+
+    play(test)
+
+
+def test_no_space_left_is_the_reason_and_a_condition_of_the_node() -> None:
+    async def test(node: Node) -> None:
+        node.runtime.broken["start"] = RuntimeFailure("mkdir /var/lib/docker/x: no space left on device")
+        node.want(assigned("a"))
+        await node.until(lambda: node.told and "no space left on device" in node.told[-1].why)
+        assert [c.name for c in node.loop.conditions()] == ["disk-full"]
+
+    play(test)
+
+
+PHASES = ["prepare", "start", "stop", "remove"]
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["undone", "done"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed_in_the_middle_of_anything_the_next_agent_finishes_it(phase: str, done: bool) -> None:
+    """The engine may do what it was asked to, or not, after the agent that asked is gone."""
+    before, after, saved = FakeRuntime(), FakeRuntime(), b"[]"
+    stopping = phase in ("stop", "remove")
+
+    async def first(node: Node) -> None:
+        nonlocal saved
+        before.held[phase] = asyncio.Event()
+        node.want(assigned("a"))
+        if stopping:
+            await node.until(lambda: node.ready("a"))
+            saved = dump(node.loop.records)  # what came after that was not written yet
+            node.want(assigned("a", desired=Desired.STOP))
+        await node.until(lambda: (phase, "a") in before.calls)
+
+    async def second(node: Node) -> None:
+        node.want(assigned("a", desired=Desired.STOP if stopping else Desired.RUN))
+        if stopping:
+            await node.until(lambda: node.state("a") is ReplicaState.STOPPED)
+            assert not after.instances
+        else:
+            await node.until(lambda: node.ready("a"))
+            assert node.loop.statuses[ReplicaId("a")].restarts == 0
+        assert after.calls.count(("start", "a")) == (0 if stopping or (done and phase == "start") else 1)
+
+    play(first, runtime=before)
+    after.instances = before.instances
+    if done:
+        finish(after, phase)
+    play(second, runtime=after, records=load(saved))
+
+
+def finish(runtime: FakeRuntime, phase: str) -> None:
+    """The engine does what it was asked to by an agent that is gone."""
+    key = ReplicaId("a")
+    match phase:
+        case "start":
+            runtime.instances[key] = Instance(replica_id=key, id="c-a", state=InstanceState.RUNNING, started_at=5.0)
+        case "stop":
+            runtime.instances[key] = Instance(replica_id=key, id="c-a", state=InstanceState.EXITED, exit_code=143, started_at=5.0)
+        case "remove":
+            runtime.instances.pop(key, None)
+
+
 def test_stopped_waits_for_what_is_being_stopped() -> None:
     async def test(node: Node) -> None:
         node.want(assigned("a"), assigned("b"))
@@ -236,7 +343,7 @@ def test_stopped_waits_for_what_is_being_stopped() -> None:
         await asyncio.sleep(0)
         assert not waiting.done()
         node.runtime.held["stop"].set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await waiting
 
     play(test)

@@ -1,11 +1,14 @@
 """The session with a manager over real sockets: what is said when, and what is refused."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from fake_manager import FakeManager, delta, whole
+from rookery.identity.standing import Standing, Wanted
 from rookery.model import (
     Assignment,
     ContainerSpec,
@@ -21,7 +24,12 @@ from rookery.model import (
 )
 from rookery.v1 import dispatch_pb2
 from rookery_agent.assignments import Gap, Held, complete, dump, load, take_delta, take_set
+from rookery_agent.lease import Lease
 from rookery_agent.session import Hooks, Session, Vitals
+
+
+def standing() -> Standing:
+    return Standing(Path("unused"), "", "agent", Wanted(token=None, insecure=True), logging.getLogger("test"))
 
 
 def assigned(name: str, *, secret: bool = False) -> Assignment:
@@ -38,14 +46,17 @@ class Agent:
     kept: list[Held] = field(default_factory=list)
     statuses: list[ReplicaStatus] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    silences: list[float] = field(default_factory=list)
     durable: bool = True
 
     def hooks(self) -> Hooks:
         return Hooks(
+            standing=standing(),
             info=lambda: NodeInfo(hostname="n1", address="127.0.0.1"),
             vitals=lambda: Vitals(stats=NodeStats(load_1m=1.5)),
             statuses=lambda: tuple(self.statuses),
             keep=self.keep,
+            renewed=self.silences.append,
             logs=lambda _, request: self.asked.append(request.request_id),
             cancel_logs=lambda request_id: self.asked.append(f"not {request_id}"),
         )
@@ -62,7 +73,7 @@ def play(
 
     async def run() -> None:
         manager, agent = FakeManager(), Agent()
-        session = Session(await manager.start(), "node-1", held or Held(), agent.hooks(), seed=1)
+        session = Session(await manager.start(), "node-1", held or Held(), Lease(), agent.hooks(), seed=1)
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(session.run())
             try:
@@ -156,14 +167,27 @@ def test_without_a_manager_the_lease_ends_and_comes_back_with_it() -> None:
         await manager.until(lambda: len(manager.heard_of("heartbeat")) >= 2)
         port = manager.port
         await manager.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not session.silent_s():  # noqa: ASYNC110 it is a clock
                 await asyncio.sleep(0.02)
         assert not session.connected
         await manager.start(port)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while session.silent_s():  # noqa: ASYNC110 it is a clock
                 await asyncio.sleep(0.02)
+
+    play(test)
+
+
+def test_the_lease_is_back_only_when_it_is_known_what_the_manager_wants() -> None:
+    async def test(manager: FakeManager, agent: Agent, session: Session) -> None:
+        manager.leases = False  # a welcome, no answers to heartbeats
+        await manager.until(lambda: len(manager.heard_of("heartbeat")) >= 2)
+        assert session.silent_s() > 0
+        assert not agent.silences
+        manager.say(whole(7, assigned("a")))
+        await manager.until(lambda: manager.heard_of("acknowledge"))
+        assert len(agent.kept) == len(agent.silences) == 1
 
     play(test)
 
@@ -177,13 +201,23 @@ def test_the_lease_counts_from_the_heartbeat_that_was_answered() -> None:
     play(test)
 
 
+def test_a_lease_that_nobody_asked_for_ends_the_stream() -> None:
+    async def test(manager: FakeManager, _agent: Agent, _session: Session) -> None:
+        manager.leases = False
+        for _ in range(20):
+            manager.say(dispatch_pb2.ManagerMessage(lease=dispatch_pb2.Lease(lease_s=3000.0)))
+        await manager.until(lambda: manager.connections == 2)
+
+    play(test)
+
+
 def test_goodbye_waits_for_farewell() -> None:
     async def test(manager: FakeManager, _agent: Agent, session: Session) -> None:
         session.goodbye("it is Friday")
         await manager.until(lambda: [g.why for g in manager.heard_of("goodbye")] == ["it is Friday"])
         assert not session.farewell.is_set()
         manager.say(dispatch_pb2.ManagerMessage(farewell=dispatch_pb2.Farewell(why="go")))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await session.farewell.wait()
 
     play(test)
@@ -223,6 +257,60 @@ def test_nonsense_ends_the_stream_not_the_agent() -> None:
         assert not agent.kept
 
     play(test)
+
+
+def message(what: str) -> dispatch_pb2.ManagerMessage:
+    """What no honest manager says, by what it is counted as."""
+    odd = assigned("b")
+    match what:
+        case "old-generation":
+            return whole(3)
+        case "gap":
+            return delta(6, 9, odd)
+        case "another-nodes":
+            return dispatch_pb2.ManagerMessage(assignments=dispatch_pb2.AssignmentSet(generation=9, node_id="node-2"))
+        case "too-large":
+            return dispatch_pb2.ManagerMessage(delta=dispatch_pb2.AssignmentDelta(from_generation=7, removes=["r"] * 30_000))
+        case "senseless name":
+            return whole(9, replace(odd, replica_id=ReplicaId("../../etc")))
+        case "senseless time":
+            return whole(9, replace(odd, spec=replace(odd.spec, on_disconnect_after_s=float("nan"))))
+        case "senseless lease":
+            return dispatch_pb2.ManagerMessage(lease=dispatch_pb2.Lease(lease_s=float("inf")))
+    broken = dispatch_pb2.AssignmentSet(generation=9)
+    broken.assignments.add(replica_id="x").spec.mode.SetInParent()
+    return dispatch_pb2.ManagerMessage(assignments=broken)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "old-generation",
+        "gap",
+        "another-nodes",
+        "too-large",
+        "senseless name",
+        "senseless time",
+        "senseless lease",
+        "message",
+    ],
+)
+def test_what_no_honest_manager_says_is_refused_and_changes_nothing(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(manager: FakeManager, agent: Agent, session: Session) -> None:
+        manager.say(whole(7, assigned("a")))
+        await manager.until(lambda: manager.heard_of("acknowledge"))
+        for again in range(3):
+            manager.say(message(what))
+            await manager.until(lambda n=again: manager.connections == 2 + n)  # type: ignore[misc]
+        assert [set(held.assignments) for held in agent.kept] == [{"a"}]
+        assert session.refused == {what.partition(" ")[0]: 3}
+        manager.say(whole(9, assigned("c")))  # the next good word is taken
+        await manager.until(lambda: len(agent.kept) == 2)
+
+    play(test)
+    told = [record.getMessage() for record in caplog.records if record.name == "rookery.agent" and record.levelname == "WARNING"]
+    assert len(told) == 1  # however often it is refused
+    assert told[0].startswith("refused (")
 
 
 def test_contents_of_secrets_never_get_on_the_disk() -> None:

@@ -1,5 +1,6 @@
 """The decision about one replica, as tables and as stories: what it does next and what it reports."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -96,6 +97,18 @@ def test_then_started() -> None:
     made = plan(PREPARED)
     assert made.action == Start(why="told so")
     assert made.status.state is ReplicaState.STARTING
+
+
+def test_one_that_is_to_be_prepared_only_waits_once_it_is() -> None:
+    prepare = wanted(desired=Desired.PREPARE)
+    assert isinstance(step(Snapshot(assignment=prepare, instance=None, record=NEW), NOW).action, Prepare)
+    waiting = step(Snapshot(assignment=prepare, instance=None, record=PREPARED), NOW)
+    assert waiting.action is None
+    assert (waiting.status.state, waiting.status.why) == (
+        ReplicaState.STARTING,
+        "prepared, to be started when the one before it is gone",
+    )
+    assert isinstance(step(Snapshot(assignment=wanted(), instance=None, record=waiting.record), NOW).action, Start)
 
 
 def test_then_it_runs_and_is_ready_without_a_probe() -> None:
@@ -344,6 +357,61 @@ def test_they_start_again_uncounted_when_the_manager_is_back() -> None:
 def test_nothing_is_started_while_it_is_held() -> None:
     assert plan(PREPARED, None, ONCE, silent_s=5.1).action is None
     assert plan(NEW, None, ONCE, silent_s=5.1).action is None
+
+
+def test_one_that_crashed_waits_for_a_lease_that_is_there() -> None:
+    waits = plan(STARTED, exited(1), ONCE, silent_s=1.0)
+    assert waits.action is None
+    assert "not started without its lease" in waits.status.why
+    assert waits.look_again_at is not None
+    assert isinstance(plan(waits.record, exited(1), ONCE).action, Start)
+
+
+def test_a_machine_that_started_anew_has_no_lease() -> None:
+    stopped = plan(STARTED, RUNNING, ONCE, silent_s=math.inf)
+    assert isinstance(stopped.action, Stop)
+    assert "not been heard since this machine started" in stopped.action.why
+
+
+def test_a_stop_that_failed_is_tried_again_later_and_later() -> None:
+    for assignment, silent_s in ((ONCE, 9.0), (wanted(desired=Desired.STOP), 0.0)):
+        first = plan(STARTED, RUNNING, assignment, silent_s=silent_s)
+        assert isinstance(first.action, Stop)
+        after = failed(first.record, "the engine can't", NOW, attempt=False)
+        again = plan(after, RUNNING, assignment, silent_s=silent_s)
+        assert again.action is None
+        assert again.look_again_at == NOW + 1.0
+    sick = failed(replace(STARTED, condemned="it coughs"), "the engine can't", NOW, attempt=False)
+    assert plan(sick, RUNNING).look_again_at == NOW + 1.0
+
+
+def test_a_stop_does_not_wait_for_what_failed_before_it() -> None:
+    broken = replace(failed(PREPARED, "port 80 is taken", NOW, attempt=True), failures=7, retry_at=NOW + 60)
+    assert isinstance(plan(broken, RUNNING, wanted(desired=Desired.STOP)).action, Stop)
+
+
+def test_one_that_somebody_paused_is_not_ready_until_it_goes_on() -> None:
+    paused = plan(replace(STARTED, ready_run=RUNNING.run), replace(RUNNING, paused=True))
+    assert paused.action is None
+    assert not paused.status.ready
+    assert "docker unpause c1" in paused.status.why
+    assert plan(paused.record, RUNNING).status.ready
+    assert isinstance(plan(STARTED, replace(RUNNING, paused=True), wanted(desired=Desired.STOP)).action, Stop)
+
+
+def test_a_clock_that_was_set_back_delays_nothing_for_long() -> None:
+    waits = replace(STARTED, counted_run=exited(1).run, restarts=1, attempts=1, retry_at=NOW + 7_200.0)
+    looked = plan(waits, exited(1))
+    assert looked.look_again_at == NOW + 60.0
+    assert looked.record.retry_at == NOW + 60.0
+    patient = plan(waits, exited(1), wanted(restart=RestartPolicy(delay_s=300.0)))
+    assert patient.look_again_at == NOW + 300.0
+    broken = failed(replace(STARTED, state=ReplicaState.STOPPING), "it hangs", NOW + 7_200.0, attempt=False)
+    assert plan(broken, RUNNING, wanted(desired=Desired.STOP)).look_again_at == NOW + 60.0
+
+
+def test_an_engines_endless_words_are_cut() -> None:
+    assert len(failed(NEW, "x" * 1_000_000, NOW, attempt=True).why) < 1_100
 
 
 def test_the_state_never_goes_back() -> None:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from rookery.model import App, ContainerSpec, Replicated, Revision, Service, ServiceSpec
+from rookery.model import App, AppRevision, ContainerSpec, Replicated, Revision, Rollout, Service, ServiceSpec
 from rookery.v1 import control_pb2 as c
 from rookery.v1 import types_pb2 as t
 
@@ -89,23 +89,29 @@ calls = st.lists(unary_calls | st.tuples(st.sampled_from(["Apply", "Plan"]), nea
 
 async def furnish(cluster: Cluster) -> None:
     await cluster.add_nodes(2)
-    spec = ServiceSpec(name="web", container=ContainerSpec(image="web:1"), mode=Replicated(replicas=1))
+    specs = [ServiceSpec(name="web", container=ContainerSpec(image=f"web:{n}"), mode=Replicated(replicas=1)) for n in (1, 2)]
+    rollout = Rollout(before=1, after=2, number=1)
     await cluster.write(
-        App(name="shop", services=("web",)),
-        Service(app="shop", name="web", revision=1, replicas=1),
-        Revision(app="shop", service="web", number=1, spec=spec),
+        App(name="shop", services=("web",), revision=2),
+        Service(app="shop", name="web", revision=2, replicas=1, rollout=rollout),
+        *(Revision(app="shop", service="web", number=number, spec=spec) for number, spec in enumerate(specs, start=1)),
+        *(AppRevision(app="shop", number=number, services={"web": number}) for number in (1, 2)),
         replica(1),
     )
 
 
 def check_whole(cluster: Cluster) -> None:
-    """Nothing is half written: every service belongs to an app, and has the revision that it wants."""
+    """Nothing is half written: every service belongs to an app, and has the revisions that it wants and may return to."""
     state = cluster.state
     for key, service in state.services.items():
         assert service.app in state.apps, key
         assert state.revision_of(key, service.revision) is not None, key
         assert service.replicas >= 0
+        if service.rollout is not None:
+            assert state.revision_of(key, service.rollout.before) is not None, key
+            assert service.rollout.number not in state.rollouts.get(key, {}), f"{key}: what is under way is no past"
     for app in state.apps.values():
+        assert app.revision == max(state.app_revisions[app.name])
         for name in app.services:
             assert f"{app.name}/{name}" in state.services
 
@@ -118,7 +124,7 @@ def test_unary_calls(batch: list[tuple[str, bytes]]) -> None:
             await furnish(cluster)
             for name, data in batch:
                 before = cluster.state.revision
-                call = cluster.channel.unary_unary(f"/rookery.v1.ControlService/{name}")(data, timeout=10)
+                call = cluster.channel.unary_unary(f"/rookery.v1.ControlService/{name}")(data, timeout=60)
                 code = await call.code()
                 event(f"{name} {code.name}")
                 assert code not in BROKEN, f"{name}: {code}: {await call.details()}"

@@ -57,7 +57,7 @@ def test_a_slow_reader_holds_the_agent_up_and_its_going_lets_it_go() -> None:
             first = await reader.next(1)
             assert isinstance(first, LogUpload)
             assert first.lines[0].line == b"0"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await sent
 
     asyncio.run(scene())

@@ -9,16 +9,21 @@ from rookery.model import (
     App,
     ContainerSpec,
     Global,
+    HttpRoute,
+    ListenerError,
     NodeState,
+    Port,
     ReplicaState,
     Replicated,
     Resources,
     Revision,
     Service,
     ServiceSpec,
+    ServiceStatus,
 )
 from rookery.v1 import control_pb2 as c
 from rookery.v1 import types_pb2 as t
+from rookery_manager.api.services import with_unserved
 
 BOX = ContainerSpec(image="web:1")
 SPEC = ServiceSpec(name="web", container=BOX, mode=Replicated(replicas=2), reservations=Resources(cpus=0.5))
@@ -52,10 +57,10 @@ def test_every_rpc_of_the_service_is_there() -> None:
             code = grpc.StatusCode.OK
             try:
                 if method.server_streaming:
-                    async for _ in cluster.channel.unary_stream(path)(b"\xff", timeout=5):
+                    async for _ in cluster.channel.unary_stream(path)(b"\xff", timeout=30):
                         pass
                 else:
-                    await cluster.channel.unary_unary(path)(b"\xff", timeout=5)
+                    await cluster.channel.unary_unary(path)(b"\xff", timeout=30)
             except grpc.aio.AioRpcError as error:
                 code = error.code()
             assert code is grpc.StatusCode.INVALID_ARGUMENT, f"{method.name} answers {code} to garbage"
@@ -86,6 +91,37 @@ def test_the_cluster_its_proxies_and_routes() -> None:
         assert found.revision == cluster.state.revision
         assert [p.info.id for p in (await cluster.stub.ListProxies(c.ListProxiesRequest())).proxies] == ["p1"]
         assert [r.id for r in (await cluster.stub.ListRoutes(c.ListRoutesRequest())).routes] == ["shop/web:80"]
+
+    with_cluster(scene)
+
+
+def test_what_a_proxy_can_not_serve_is_shown_on_the_service_whose_port_it_is() -> None:
+    async def scene(cluster: Cluster) -> None:
+        cluster.proxies.listener_errors = (ListenerError(port=80, why="in use"), ListenerError(port=81, why="in use too"))
+        service = Service(app="shop", name="web", revision=1, replicas=2)
+        by_port = ServiceStatus(service=service, ports=(Port(target=8080, published=80),))
+        by_route = ServiceStatus(service=service, routes=(HttpRoute(target=8080, published=81),))
+        told = [with_unserved(cluster.api, s).unserved for s in (by_port, by_route, ServiceStatus(service=service))]
+        assert told == [("proxy p1, port 80: in use",), ("proxy p1, port 81: in use too",), ()]
+
+    with_cluster(scene)
+
+
+def test_traffic_of_all_of_an_app_and_of_a_service() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await a_shop(cluster)
+        for request in (c.GetTrafficRequest(), c.GetTrafficRequest(app="shop"), c.GetTrafficRequest(app="shop", service="web")):
+            found = await cluster.stub.GetTraffic(request)
+            assert [(s.app, s.service, s.total.requests) for s in found.services] == [("shop", "web", 7)]
+            assert (found.proxies, list(found.latency_bounds_s)) == (1, [0.1, 1.0])
+            assert found.at > 0
+        for wrong, near in (
+            (c.GetTrafficRequest(app="shpo"), "shop"),
+            (c.GetTrafficRequest(app="shop", service="wbe"), "shop/web"),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError, match=near) as error:
+                await cluster.stub.GetTraffic(wrong)
+            assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
     with_cluster(scene)
 

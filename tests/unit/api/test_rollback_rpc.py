@@ -3,8 +3,7 @@
 import asyncio
 
 import grpc
-import pytest
-from api_cluster import Cluster, with_cluster
+from api_cluster import Cluster, refused, with_cluster
 from rookery.v1 import control_pb2 as c
 from rookery.v1 import types_pb2 as t
 
@@ -21,13 +20,6 @@ async def deploy(cluster: Cluster, image: str, *, app: str = "shop", **fields: o
 
 def back(cluster: Cluster, to: int = 0, service: str = "web") -> grpc.aio.UnaryUnaryCall[c.RollbackRequest, c.RollbackResponse]:
     return cluster.stub.Rollback(c.RollbackRequest(app="shop", service=service, to=to, actor="bob"))
-
-
-async def refused(call: object, code: grpc.StatusCode) -> str:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call  # type: ignore[misc]
-    assert caught.value.code() is code, caught.value.details()
-    return caught.value.details() or ""
 
 
 def test_a_service_goes_back_and_it_is_known_who_did_it() -> None:

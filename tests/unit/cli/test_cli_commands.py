@@ -6,15 +6,17 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
-from click.testing import CliRunner, Result
+from cli_runner import Rookery
+from click.testing import CliRunner
 from fake_control import T0, FakeControl, serving
 from rookery import model
 from rookery.cli.main import cli
 from rookery.client import LogLine
+
+pytestmark = pytest.mark.usefixtures("home")
 
 COMPOSE = """\
 name: shop
@@ -47,29 +49,6 @@ def control() -> Iterator[FakeControl]:
     fake.add_node("n2")
     with serving(fake):
         yield fake
-
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in ("ROOKERY_MANAGER", "NO_COLOR", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-class Rookery:
-    def __init__(self, control: FakeControl) -> None:
-        self.control = control
-
-    def __call__(self, *args: str, status: int = 0, stdin: str | None = None) -> Result:
-        result = CliRunner().invoke(cli, ["--manager", self.control.address, *args], input=stdin)
-        assert result.exit_code == status, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    def json(self, *args: str, status: int = 0) -> Any:
-        return json.loads(self(*args, "--json", status=status).stdout)
 
 
 @pytest.fixture
@@ -150,6 +129,14 @@ def test_proxies_and_routes(rookery: Rookery, shop: FakeControl) -> None:
     end = model.Endpoint(replica_id=model.ReplicaId("r1"), address="10.0.0.1", port=4000, target=80)
     route = model.Route(id=model.RouteId("a"), app="shop", service="web", port=8080, endpoints=(end,))
     bare = model.Route(id=model.RouteId("b"), app="shop", service="api", port=9090, why_empty="no replica is ready")
+    shop.routes = model.RouteTable(version=7, routes=(route, bare))
+    away = model.HttpRules(redirect=model.Redirect(scheme="https"), methods=("GET",))
+    redirecting = model.Route(id=model.RouteId("c"), app="shop", service="away", port=80, path="/x", rules=away, tls=True)
+    shop.routes = replace(shop.routes, routes=(*shop.routes.routes, redirecting))
+    line = next(line for line in rookery("routes", "shop").stdout.splitlines() if "shop/away" in line)
+    assert "over TLS" in line
+    assert "/x [GET]" in line
+    assert "none: it redirects" in line
     shop.routes = model.RouteTable(version=7, routes=(route, bare))
     assert "edge" in rookery("proxies").stdout
     assert "port 80: in use" in rookery("proxies").stdout
@@ -250,73 +237,6 @@ def test_a_scale_that_makes_no_sense_changes_nothing(rookery: Rookery, shop: Fak
     assert not shop.requests("Scale")
 
 
-def at_revision(shop: FakeControl, number: int) -> None:
-    """shop/web as it is after so many deploys."""
-    key = "shop/web"
-    spec = shop.specs[key]
-    shop.earlier[key] = tuple(
-        model.Revision(
-            app="shop", service="web", number=n, created_at=T0 - 60, actor="bob@box",
-            spec=replace(spec, container=replace(spec.container, image=f"web:{n}-old", environment={"PASSWORD": f"hunter{n}"})),
-        )
-        for n in range(1, number)
-    )  # fmt: skip
-    shop.services[key] = replace(shop.services[key], revision=number)
-
-
-def test_rollback_waits_until_it_is_back(rookery: Rookery, shop: FakeControl) -> None:
-    at_revision(shop, 3)
-    text = rookery("rollback", "shop/web").stdout
-    assert text.startswith("shop/web: revision 3 -> 2\n")
-    assert "shop/web is at revision 2 after" in text
-    answer = rookery.json("rollback", "shop/web", "--to", "1")
-    assert {key: answer[key] for key in ("service", "before", "after", "outcome")} == {
-        "service": "shop/web",
-        "before": 2,
-        "after": 1,
-        "outcome": "converged",
-    }
-    assert "is at revision 1 already: nothing changed" in rookery("rollback", "shop/web", "--to", "1").stdout
-    assert rookery("rollback", "shop/web", "--to", "3", "--detach").stdout == "shop/web: revision 1 -> 3\n"
-    assert [(r.to, bool(r.actor)) for r in shop.requests("Rollback")] == [(0, True), (1, True), (1, True), (3, True)]
-
-
-def test_a_rollback_that_fails_or_takes_long_says_so(rookery: Rookery, shop: FakeControl) -> None:
-    at_revision(shop, 3)
-    shop.rollback_fails = "the rollout of revision 2 is paused: it crashed"
-    failed = rookery("rollback", "shop/web", status=1)
-    assert "the rollout of revision 2 is paused: it crashed" in failed.stdout
-    assert "shop/web is not back. Next: rookery history shop/web" in failed.stderr
-    assert rookery.json("rollback", "shop/web", "--to", "1", status=1)["outcome"] == "failed"
-    shop.rollback_fails = ""
-    shop.stalled = True
-    shop.services["shop/web"] = replace(shop.services["shop/web"], replicas=9)
-    late = rookery("rollback", "shop/web", "--to", "3", "--timeout", "0.2", status=3)
-    assert "not back after 0 s; it goes on" in late.stderr
-
-
-@pytest.mark.parametrize("command", ["rollback", "history"])
-def test_only_services_have_revisions(rookery: Rookery, shop: FakeControl, command: str) -> None:
-    assert "expected APP/SERVICE" in rookery(command, "shop", status=2).stderr
-    assert "no service shop/wbe; did you mean shop/web?" in rookery(command, "shop/wbe", status=1).stderr
-    assert "--to" in rookery("rollback", "shop/web", "--to", "0", status=2).stderr
-
-
-def test_history_tells_of_each_revision(rookery: Rookery, shop: FakeControl) -> None:
-    at_revision(shop, 3)
-    rookery("rollback", "shop/web", "--detach")
-    lines = rookery("history", "shop/web").stdout.splitlines()
-    assert lines[0].split() == ["REV", "WHEN", "WHO", "CHANGED", "OUTCOME"]
-    assert [line.lstrip("* ").split()[0] for line in lines[1:]] == ["3", "2", "1"]
-    assert lines[1].endswith("image web:2-old -> web:1, environment.PASSWORD      left for 2 by hand")
-    assert lines[2].startswith("*")
-    assert lines[2].endswith("in force, back in 7.5 s")
-    assert "hunter" not in "".join(lines)
-    newest, middle, first = rookery.json("history", "shop/web")
-    assert (newest["revision"], middle["in_force"], first["actor"]) == (3, True, "bob@box")
-    assert newest["fields"][0] == {"path": "container.image", "before": "web:2-old", "after": "web:1"}
-
-
 def test_rm_waits_until_it_is_gone(rookery: Rookery, shop: FakeControl) -> None:
     assert rookery("rm", "shop").stdout.endswith("shop  removed\n")
     assert not shop.apps
@@ -410,12 +330,38 @@ def test_services_that_the_file_no_longer_names_are_named(rookery: Rookery, shop
 def test_plan_changes_nothing(rookery: Rookery, shop: FakeControl, home: Path) -> None:
     (home / "compose.yml").write_text(COMPOSE.replace("web:1", "web:2") + "  db: {image: 'db:1'}\n")
     text = rookery("plan").stdout
-    assert "~ shop/web  updated to revision 1" in text
-    assert "container.image: web:1 -> web:2" in text
+    assert "~ shop/web  updated to revision 2" in text
+    assert "container.image: web:1 -> web:2\n    3 replaced (rolling, 1 at a time)\n    pulls web:2 on n1, n2\n" in text
     assert "+ shop/db  created, 1 replica" in text
     assert "shop/db.1    n1    fewest replicas" in text
+    assert text.endswith("Nothing was done. Do it with: rookery deploy --if-revision 1\n")
+    assert (
+        "Do it with: rookery deploy -f compose.yml --app store --prune --if-revision 0"
+        in rookery("plan", "-f", "compose.yml", "--app", "store", "--prune").stdout
+    )
     assert not shop.requests("Apply")
     assert rookery.json("plan")["placements"][0]["node_name"] == "n1"
+
+
+def test_a_plan_says_in_which_order(rookery: Rookery, control: FakeControl, home: Path) -> None:
+    (home / "compose.yml").write_text(COMPOSE + "    depends_on: [web]\n")
+    text = rookery("plan").stdout
+    assert "    wave 1: 3 created\n    pulls web:1 on n1, n2\n" in text
+    assert "    wave 2, after web: 1 created\n" in text
+    assert rookery.json("plan")["services"][1]["after"] == ["web"]
+
+
+def test_a_deploy_of_what_was_planned_changes_nothing_that_others_did_meanwhile(rookery: Rookery, home: Path) -> None:
+    (home / "compose.yml").write_text(COMPOSE)
+    assert rookery.json("deploy", "--detach", "--if-revision", "0")["app_revision"] == 1
+    refused = rookery("deploy", "--if-revision", "0", status=1).stderr
+    assert refused.startswith("error: shop is at revision 1 by now")
+    assert refused.endswith("Nothing was done. Next: rookery plan\n")
+    assert "--if-revision" in rookery("deploy", "--if-revision", "-1", status=2).stderr
+    rookery("deploy", "--if-revision", "1", "--detach")
+    rookery("deploy", "--detach")
+    requests = rookery.control.requests("Apply")
+    assert [r.if_revision if r.HasField("if_revision") else None for r in requests] == [0, 0, 1, None]
 
 
 @pytest.mark.parametrize("command", ["deploy", "plan", "config"])

@@ -3,8 +3,21 @@
 from dataclasses import replace
 
 import pytest
-from rookery.cli.converge import Outcome, failures_of, look_at_services
-from rookery.model import Desired, Replica, ReplicaId, ReplicaState, Rollout, RolloutState, Service, ServiceStatus
+from rookery.cli.converge import failures_of, look_at_services
+from rookery.cli.look import Look, Outcome
+from rookery.cli.rollouts import Awaited, awaited
+from rookery.model import (
+    BlueGreen,
+    Canary,
+    Desired,
+    Replica,
+    ReplicaId,
+    ReplicaState,
+    Rollout,
+    RolloutState,
+    Service,
+    ServiceStatus,
+)
 
 
 def status(**given: object) -> ServiceStatus:
@@ -106,21 +119,75 @@ def test_a_service_that_converged_has_not_failed() -> None:
     assert look.outcome is Outcome.DONE
 
 
-def test_an_update_that_is_rolled_back_has_failed_and_says_why() -> None:
-    why = "revision 2 is rolled back to 1: 1 of 2 new replicas failed"
+def rolled(state: RolloutState, number: int = 1, **given: object) -> ServiceStatus:
+    """The service, its replicas as wanted, with its rollout to revision 2 in that state."""
+    rollout = replace(Rollout(before=1, after=2, state=state, number=number, why="told so"), **given)  # type: ignore[arg-type]
+    seen = status(converged=True, ready=2, updated=2)
+    return replace(seen, service=replace(seen.service, rollout=rollout))
 
-    def look(state: RolloutState, updated: dict[str, int]) -> Outcome | None:
-        rollout = Rollout(before=1, after=2, state=state, why=why)
-        seen = status(converged=True, ready=2, updated=2)
-        seen = replace(seen, service=replace(seen.service, rollout=rollout))
-        found = look_at_services([seen], [], frozenset(), {}, updated)
-        if found.outcome is Outcome.FAILED:
-            assert found.lines[0].text == why
-        return found.outcome
 
-    name = status().service.name
-    assert look(RolloutState.ROLLED_BACK, {name: 2}) is Outcome.FAILED
-    assert look(RolloutState.PAUSED, {name: 2}) is Outcome.FAILED
-    assert look(RolloutState.ROLLING_BACK, {name: 2}) is None
-    assert look(RolloutState.ROLLED_BACK, {name: 3}) is Outcome.DONE  # an earlier one's
-    assert look(RolloutState.ROLLED_BACK, {}) is Outcome.DONE
+@pytest.mark.parametrize(
+    ("state", "wanted", "outcome", "text"),
+    [
+        (RolloutState.ROLLED_BACK, Awaited(number=1), Outcome.FAILED, "told so"),
+        (RolloutState.PAUSED, Awaited(number=1), Outcome.FAILED, "told so"),
+        (RolloutState.OVERTAKEN, Awaited(number=1), Outcome.FAILED, "told so"),
+        (RolloutState.ROLLING_BACK, Awaited(number=1), None, "rolling back"),
+        (RolloutState.DONE, Awaited(number=1), Outcome.DONE, "2/2 ready"),
+        (RolloutState.ROLLED_BACK, Awaited(number=2), Outcome.DONE, "2/2 ready"),  # an earlier one's
+        (RolloutState.ROLLED_BACK, None, Outcome.DONE, "2/2 ready"),
+        (RolloutState.ROLLED_BACK, Awaited(number=1, back=True), Outcome.DONE, "2/2 ready"),  # it was aborted
+        (RolloutState.PAUSED, Awaited(number=1, back=True), Outcome.FAILED, "told so"),
+    ],
+)
+def test_how_a_rollout_ends_the_wait(state: RolloutState, wanted: Awaited | None, outcome: Outcome | None, text: str) -> None:
+    seen = rolled(state)
+    look = look_at_services([seen], [], frozenset(), {}, {seen.service.key: wanted} if wanted else {})
+    assert (look.outcome, look.lines[0].text) == (outcome, text)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"actor": "bob@box"}, "overtaken: the move to revision 2 began (by bob@box)"),
+        ({"before": 2}, "overtaken: a restart began"),
+    ],
+)
+def test_a_rollout_that_another_one_overtook_has_failed(given: dict[str, object], text: str) -> None:
+    seen = rolled(RolloutState.ROLLING, number=2, **given)
+    look = look_at_services([seen], [], frozenset(), {}, {seen.service.key: Awaited(number=1)})
+    assert (look.outcome, look.lines[0].text) == (Outcome.FAILED, text)
+
+
+def test_a_canary_says_how_far_it_is_and_each_step_is_another_stage() -> None:
+    strategies = {"shop/web": Canary(interval_s=40.0)}
+
+    def look(**given: object) -> Look:
+        seen = replace(rolled(RolloutState.ROLLING, **given), converged=False, why="31 of 50 requests")
+        return look_at_services([seen], [], frozenset(), {}, {"shop/web": Awaited(number=1)}, strategies)
+
+    first, again, second = look(share=5, step_at=1.0), look(share=5, step_at=1.0), look(share=5, step=1)
+    assert first.lines[0].whole == "canary 5 %: 2/2 ready  (31 of 50 requests)"
+    assert first.stage == again.stage != second.stage
+    assert first.stage_s == 40.0
+    prepared = look()
+    assert (prepared.stage, prepared.lines[0].text) == (None, "2/2 ready")
+    strategies = {"shop/web": BlueGreen(keep_s=60.0)}
+    assert look(share=100, step_at=1.0).lines[0].text == "blue-green 100 %: 2/2 ready"
+    strategies = {}
+    assert look(share=100, step_at=1.0).lines[0].text == "100 % of the requests: 2/2 ready"
+
+
+@pytest.mark.parametrize(
+    ("seen", "before", "expected"),
+    [
+        (status(), 0, None),
+        (rolled(RolloutState.ROLLED_BACK), 0, Awaited(number=1)),  # it began since, and went back at once
+        (rolled(RolloutState.ROLLED_BACK), 1, None),
+        (rolled(RolloutState.ROLLING), 1, Awaited(number=1)),  # it is under way still
+        (rolled(RolloutState.ROLLING_BACK), 1, Awaited(number=1, back=True)),
+        (rolled(RolloutState.PAUSED, paused_in=RolloutState.ROLLING_BACK), 1, Awaited(number=1, back=True)),
+    ],
+)
+def test_which_rollout_is_waited_for(seen: ServiceStatus, before: int, expected: Awaited | None) -> None:
+    assert awaited(seen, before) == expected

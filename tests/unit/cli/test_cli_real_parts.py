@@ -31,6 +31,7 @@ class Shell:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("ROOKERY", "COMPOSE"))}
+        self.env["ROOKERY_CREDENTIAL"] = str(data / "manager" / "admin.pem")
 
     def __call__(self, *args: str, status: int = 0) -> str:
         command = [sys.executable, "-m", "rookery.cli.main", *args]
@@ -62,7 +63,7 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 
 def ask(port: int) -> str:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         with error:
@@ -86,6 +87,12 @@ def test_the_whole_way(rookery: Shell, tmp_path: Path) -> None:
     assert "shop is ready after" in rookery("deploy")
     assert [d["replica"]["name"] for d in rookery.json("ps", "shop")] == ["shop/web.1", "shop/web.2"]
     eventually(lambda: {ask(port) for _ in range(10)} == {"1", "2"}, "both replicas answer")
+
+    def seen() -> bool:
+        ask(port)
+        return bool(rookery.json("top", "services", "shop", "--interval", "1")["services"][0]["responses_2xx"])
+
+    eventually(seen, "the proxies' figures are at the manager")
     assert "web.2@n" in rookery("logs", "shop/web")
     assert rookery.json("scale", "shop/web=4")["outcome"] == "converged"
     eventually(lambda: {ask(port) for _ in range(20)} == {"1", "2", "3", "4"}, "all four answer")

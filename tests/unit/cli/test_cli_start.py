@@ -64,7 +64,7 @@ def test_every_command_and_option_is_documented() -> None:
         section = text.split(heading)[1].split("\n## ")[0]
         assert f"rookery {name}" in section, f"docs/cli.md: no example of rookery {name}"
         for param in command.params:
-            if isinstance(param, click.Option) and param.name not in ("manager", "no_color", "as_json"):
+            if isinstance(param, click.Option) and param.name not in ("manager", "insecure", "no_color", "as_json"):
                 assert any(f"`{opt}" in section for opt in param.opts), f"docs/cli.md: rookery {name} {param.opts}"
 
 
@@ -87,7 +87,9 @@ class Terminal:
     def __init__(self, cwd: Path, *args: str) -> None:
         mine, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-        environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm-256color"}
+        environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES")} | {
+            "TERM": "xterm-256color"
+        }
         command = [sys.executable, "-m", "rookery.cli.main", *args]
         self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=environment)
         os.close(theirs)
@@ -164,7 +166,7 @@ def test_a_table_fits_the_terminal(control: FakeControl, tmp_path: Path) -> None
     terminal = Terminal(tmp_path, "--manager", control.address, "services")
     assert terminal.end() == 0
     lines = [click.unstyle(line) for line in terminal.output.splitlines()]
-    assert all(len(line) <= 60 for line in lines)
+    assert all(len(line) <= 60 for line in lines), lines
     assert any("…" in line for line in lines)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 
 import click
 import pytest
@@ -13,6 +14,7 @@ from rookery.cli.commands.inspect import outline
 from rookery.cli.commands.scale import parse_wish
 from rookery.cli.grid import Cell, Column, render
 from rookery.cli.jsonable import jsonable, to_json
+from rookery.cli.rollout_text import status_lines
 from rookery.cli.targets import ReplicaTarget, ServiceTarget, match, split
 from rookery.cli.text import ago, clock_time, one_line, parse_since, plural, size, span
 from rookery.client import ClientError, parse_address
@@ -128,6 +130,32 @@ def test_the_content_of_a_secret_is_in_no_json() -> None:
 def test_an_outline_leaves_out_what_is_empty() -> None:
     value = {"a": "", "b": [], "c": {"d": None}, "e": [{"f": 1.5, "g": {"h_s": 2.0}}, {"i": True}], "j_at": 0.0, "k_bytes": 1024}
     assert list(outline(value)) == ["e:", "  - f: 1.5", "    g:", "      h_s: 2 s", "  - i: yes", "k_bytes: 1.0 KiB"]
+
+
+def rollout_words(state: model.RolloutState, **given: object) -> list[str]:
+    rollout = model.Rollout(before=3, after=4, state=state, started_at=10.0, changed_at=17.0, why="told\x1bso", actor="ann")
+    status = model.RolloutStatus(
+        app="shop",
+        service="web",
+        rollout=replace(rollout, **given),
+        strategy="canary",
+        steps=(5, 100),
+        wanted=2,  # type: ignore[arg-type]
+    )
+    return [line.strip() for line in status_lines(status, 77.0)]
+
+
+def test_a_rollout_in_words() -> None:
+    lines = rollout_words(model.RolloutState.PAUSED, share=5, step_at=12.0)
+    assert lines[0] == "shop/web: revision 3 -> 4, paused"
+    assert lines[1].endswith(" by ann")
+    assert lines[2].endswith("(1m)")
+    assert lines[3:5] == ["why       told so", "strategy  canary: [5], 100 %"]
+    assert lines[5].startswith("share     5 % of the requests go to revision 4, since ")
+    assert "canary: 5, [100] % (this step is being prepared)" in rollout_words(model.RolloutState.ROLLING, step=1)[4]
+    over = rollout_words(model.RolloutState.ROLLED_BACK, before=4)
+    assert over[0] == "shop/web: restart of revision 4, rolled back"
+    assert over[4:] == ["strategy  canary: 5, 100 %", "replicas  0 of 2 updated, 0 ready"]
 
 
 @pytest.mark.parametrize(

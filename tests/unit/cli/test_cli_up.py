@@ -192,9 +192,12 @@ def test_the_command_lines_of_the_parts() -> None:
     assert [" ".join(line) for line in lines] == [
         "py -m rookery_manager.main --listen 127.0.0.1:7071 --data /d/manager",
         "py -m rookery_agent.main --manager 127.0.0.1:7071 --data /d/nodes/n1 --name n1 "
-        "--address 127.0.0.1 --runtime process --on-stop drain",
+        "--address 127.0.0.1 --runtime process --on-stop drain --token-file /d/manager/agent.token",
         "py -m rookery_agent.main --manager 127.0.0.1:7071 --data /d/nodes/n2 --name n2 "
-        "--address 127.0.0.1 --runtime process --on-stop drain",
-        "py -m rookery_proxy.main --manager 127.0.0.1:7071 --data /d/proxy --bind 127.0.0.1 --workers 3",
+        "--address 127.0.0.1 --runtime process --on-stop drain --token-file /d/manager/agent.token",
+        "py -m rookery_proxy.main --manager 127.0.0.1:7071 --data /d/proxy --bind 127.0.0.1 --workers 3 "
+        "--token-file /d/manager/proxy.token",
     ]
+    plain = Wanted(data=Path("/d"), nodes=1, insecure=True)
+    assert all(part.arguments[-1] == "--insecure" for part in (manager(plain, 1), *agents(plain, "h:1"), proxy(plain, "h:1")))
     assert [restart_after_s(n) for n in (1, 2, 3, 6, 1000)] == [1, 2, 4, 30, 30]

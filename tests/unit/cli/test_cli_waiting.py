@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from fake_control import FakeControl, serving
-from rookery.cli.converge import Line, Look, Outcome
 from rookery.cli.display import Lines
+from rookery.cli.look import Line, Look, Outcome
 from rookery.cli.waiting import wait_until
 from rookery.client import AsyncClient, NotFound, Unreachable
 
@@ -59,6 +59,13 @@ def test_it_ends_with_the_first_outcome(control: FakeControl) -> None:
 def test_it_gives_up_in_time(control: FakeControl) -> None:
     outcome, end, _ = run(control, [WAITING], timeout_s=0.1)
     assert (outcome, end) == (Outcome.TIMED_OUT, WAITING)
+
+
+def test_the_time_counts_anew_with_each_stage(control: FakeControl) -> None:
+    stages = [Look(WAITING.lines, again_s=0.05, stage=n // 5) for n in range(30)]  # six of 0.25 s, and more time than one has
+    assert run(control, [*stages, DONE], timeout_s=1.0)[0] is Outcome.DONE
+    long = [Look(WAITING.lines, again_s=0.05, stage="long", stage_s=60.0)] * 5
+    assert run(control, [*long, DONE], timeout_s=0.1)[0] is Outcome.DONE
 
 
 def test_a_manager_that_is_away_for_a_while_is_waited_for(control: FakeControl) -> None:

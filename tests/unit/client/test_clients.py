@@ -6,10 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import grpc
 import pytest
 from fake_control import FakeControl, serving
+from ports import free_port
 from rookery import model
 from rookery.client import (
     AsyncClient,
@@ -22,6 +24,7 @@ from rookery.client import (
     LogLine,
     ManagerFailed,
     NotFound,
+    RolloutAction,
     TimedOut,
     Unreachable,
     Unsupported,
@@ -46,12 +49,6 @@ def control() -> Iterator[FakeControl]:
     fake.add_node("n2")
     with serving(fake):
         yield fake
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -91,8 +88,8 @@ def test_values_go_in_and_out(control: FakeControl) -> None:
         assert {d.replica.name for d in client.list_replicas("shop", "web")} == {"shop/web.1", "shop/web.2", "shop/web.3"}
         assert client.get_replica("shop/web.2").replica.slot == 2
         assert client.scale("shop", "web", 5).after == 5
-        returned = client.rollback("shop", "web", 4)
-        assert (returned.before, returned.after) == (1, 4)
+        assert client.list_app_revisions("shop")[0].services == {"web": 1, "api": 1}
+        assert client.restart("shop").services == ("web", "api")
         assert client.update_node("n1", set_labels={"disk": "ssd"}).node.labels == {"disk": "ssd"}
         drained = client.update_node("n1", availability=model.Availability.DRAINED, remove_labels=["disk"]).node
         assert (drained.availability, drained.labels) == (model.Availability.DRAINED, {})
@@ -100,6 +97,34 @@ def test_values_go_in_and_out(control: FakeControl) -> None:
         assert client.get_cluster().nodes == 2
         assert client.list_routes() == model.RouteTable()
         assert isinstance(client.remove_app("shop"), int)
+
+
+def test_rollouts_go_in_and_out(control: FakeControl) -> None:
+    web = SHOP.services[0]
+    newer = replace(SHOP, services=(replace(web, container=model.ContainerSpec(image="web:2")), SHOP.services[1]))
+    with Client(control.address, actor="ann@box") as client:
+        assert client.plan(SHOP).app_revision == 0
+        assert client.apply(SHOP, if_revision=0).app_revision == 1
+        with pytest.raises(Conflict, match="is at revision 1 by now"):
+            client.apply(SHOP, if_revision=7)
+        planned = client.plan(newer)
+        assert (planned.app_revision, planned.services[0].replaced, planned.services[0].pull_on) == (1, 3, ("n1", "n2"))
+        client.apply(newer)
+        found = client.get_rollout("shop", "web")
+        assert found.rollout is not None
+        assert (found.rollout.before, found.rollout.after, found.rollout.actor) == (1, 2, "ann@box")
+        for action, state in [("PAUSE", "PAUSED"), ("RESUME", "ROLLING"), ("ABORT", "ROLLING_BACK")]:
+            updated = client.update_rollout("shop", "web", RolloutAction[action])
+            assert updated.rollout is not None
+            assert updated.rollout.state is model.RolloutState[state]
+        eventually(lambda: client.get_app("shop").converged)
+        with pytest.raises(Conflict, match="no rollout of shop/web is under way"):
+            client.update_rollout("shop", "web", RolloutAction.PAUSE)
+        returned = client.rollback("shop", to=2)
+        assert (returned.before, returned.after, returned.left) == (2, 2, ())
+        assert returned.services == (model.ServiceReturn(service="web", before=1, after=2),)
+        returned = client.rollback("shop", "web", 1)
+        assert (returned.before, returned.after) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from rookery_manager.planners.validate import app_faults
 
 WORDS = """
 web db data 8080:80 1-9:1-9/udp 127.0.0.1::80 ./x:/y:ro data:/z /t:size=1m 10m 1h ${A} ${A:?no} ${B:-${C}} ${B:?no} $ $$ 0440
-on-failure:3 CMD global-job host true a=b service_healthy << compose.yml . / ~
+on-failure:3 canary blue-green 5% stop-first CMD global-job host true a=b service_healthy << compose.yml . / ~
 """
 SCALARS = st.one_of(
     st.none(),
@@ -133,6 +133,46 @@ def test_any_service(tmp_path: Path, service: object) -> None:
 @given(documents=st.lists(described(Object(keys={"services": Key(type=APP.keys["services"].type)}), 6), min_size=2, max_size=3))
 def test_any_files_over_each_other(tmp_path: Path, documents: list[object]) -> None:
     outcome(tmp_path, *(yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "replace") for document in documents))
+
+
+ROLLOUTS = st.fixed_dictionaries(
+    {"strategy": st.sampled_from(["canary", "canary", "blue-green", "rolling"])},
+    optional={
+        "steps": st.lists(st.sampled_from([1, 5, "25%", 50, 99, 100, 101]), max_size=4) | st.just([5, 10]),
+        "interval": st.sampled_from(["0s", "30s", "15000w"]),
+        "min_requests": st.sampled_from([0, 50, 2**31 - 1, 2**31]),
+        "sticky": st.dictionaries(st.sampled_from(["cookie", "header"]), st.sampled_from(["shop", "a b", "x" * 128, "é"])),
+        "keep": st.sampled_from(["0s", "60s"]),
+        "progress_deadline": st.sampled_from(["0s", "1ms", "10m"]),
+        "no_room": st.sampled_from(["wait", "fall-back"]),
+    },
+)
+WITH_ROLLOUTS = st.fixed_dictionaries(
+    {"image": st.just("i"), "x-rookery": st.fixed_dictionaries({"rollout": ROLLOUTS}, optional={"http": st.just({"port": 80})})},
+    optional={
+        "ports": st.lists(
+            st.sampled_from([80, "53/udp", {"target": 81, "mode": "host"}, {"target": 82, "published": 82, "mode": "host"}]),
+            max_size=2,
+            unique_by=str,
+        ),
+        "volumes": st.sampled_from([["data:/d"], ["data:/d:ro"], ["/d"]]),
+        "deploy": st.fixed_dictionaries(
+            {},
+            optional={
+                "mode": st.sampled_from(["replicated", "global", "replicated-job"]),
+                "replicas": st.integers(0, 3),
+                "update_config": st.sampled_from([{"order": "stop-first"}, {"order": "start-first"}, {"parallelism": 2}]),
+            },
+        ),
+    },
+)
+
+
+@BOUNDED
+@given(service=WITH_ROLLOUTS)
+def test_any_rollout(tmp_path: Path, service: object) -> None:
+    document = {"services": {"web": service}, "volumes": {"data": None}}
+    outcome(tmp_path, yaml.safe_dump(document, allow_unicode=True).encode())
 
 
 @BOUNDED

@@ -133,6 +133,7 @@ def test_a_stack_for_swarm() -> None:
     loaded = of("stack.yml")
     assert [warning.path for warning in loaded.warnings] == [
         "version",
+        "services.web.deploy.update_config.order",
         "networks.default.attachable",
         "networks.default.driver",
     ]

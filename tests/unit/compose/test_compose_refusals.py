@@ -72,17 +72,17 @@ def test_errors_of_a_service(errors: Errors, keys: str, expected: str) -> None:
             "compose.yml:3: secrets.s.environment: variable NO is not set (set it in the environment or in .env)",
         ),
         (
-            "services: {a: {image: i, secrets: [s]}}\nsecrets:\n  s: {external: true}\n",
-            "compose.yml:3: secrets.s.external: secrets kept in the cluster are not supported yet"
-            " (give its content with `file:` or `environment:`)",
+            "services: {a: {image: i, secrets: [s]}}\nsecrets:\n  s: {external: true, file: f}\n",
+            "compose.yml:3: secrets.s.file: an external secret has its content in the cluster"
+            " (leave out `file:`, or `external:`)",
         ),
         (
             "services: {a: {image: i, secrets: [s]}}\nsecrets:\n  s: {}\n",
-            "compose.yml:3: secrets.s: expected one of file or environment",
+            "compose.yml:3: secrets.s: expected one of file, environment or external",
         ),
         (
             "services: {a: {image: i, configs: [s]}}\nconfigs:\n  s: {content: a, environment: B}\n",
-            "compose.yml:3: configs.s: expected one of file, environment or content, got environment and content",
+            "compose.yml:3: configs.s: expected one of file, environment, content or external, got environment and content",
         ),
         (
             "services: {a: {image: i, networks: [n]}}\nnetworks:\n  n: {driver: host}\n",

@@ -15,6 +15,8 @@ from rookery.model import (
     ContainerSpec,
     Dependency,
     DependencyCondition,
+    FileKind,
+    FileMount,
     Global,
     GlobalJob,
     HttpProbe,
@@ -236,7 +238,7 @@ def test_restarts(service: Service, keys: str, policy: RestartPolicy) -> None:
 @pytest.mark.parametrize(
     ("keys", "reserved", "limits"),
     [
-        ("cpus: 1.5\nmem_limit: 1.5g\npids_limit: -1", Resources(), Resources(cpus=1.5, memory_bytes=3 * 1024**3 // 2)),
+        ("cpus: 1.5\nmem_limit: 1.5g\npids_limit: -1", Resources(), Resources(cpus=1.5, memory_bytes=3 * 1024**3 // 2, pids=-1)),
         ("cpu_count: 2\nmem_reservation: 10kb", Resources(memory_bytes=10240), Resources(cpus=2.0)),
         ("cpu_quota: 50000", Resources(), Resources(cpus=0.5)),
         ("cpu_quota: 50000\ncpu_period: 25000", Resources(), Resources(cpus=2.0)),
@@ -408,9 +410,34 @@ def test_content_used_twice_is_sent_once(loaded: Load) -> None:
     assert {spec.container.files[0].digest for spec in found.app.services} == {found.app.files[0].digest}
 
 
+def test_what_is_external_is_named_and_not_read(loaded: Load) -> None:
+    text = """
+services: {a: {image: i, secrets: [one, {source: two, target: t, mode: 0400}], configs: [three]}}
+secrets: {one: {external: true}, two: {external: {name: own}}}
+configs: {three: {external: true, name: other}}
+"""
+    found = loaded(text)
+    assert found.app.files == ()
+    assert found.app.services[0].container.files == (
+        FileMount(kind=FileKind.SECRET, name="one", target="/run/secrets/one", source="one"),
+        FileMount(kind=FileKind.SECRET, name="two", target="/run/secrets/t", mode=0o400, source="own"),
+        FileMount(kind=FileKind.CONFIG, name="three", target="/three", source="other"),
+    )
+
+
+def test_a_name_counts_with_external_only(loaded: Load) -> None:
+    found = loaded("services: {a: {image: i, configs: [c]}}\nconfigs: {c: {content: x, name: n}}")
+    assert ["has no effect without `external: true`" in str(warning) for warning in found.warnings] == [True]
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"services:\n  web: {image: i, volumes: ['./a:/a']}\n")))
     found = load([Path("-")], env={})
     assert found.app.services[0].container.mounts == (BindMount(source=str(tmp_path / "a"), target="/a"),)
     assert found.warnings[0].file == "standard input"
+
+
+def test_who_may_reach_what_it_publishes(service: Service) -> None:
+    assert service("ports: ['80:80']\nx-rookery: {allow: ['*', blog, blog/web, blog]}").allow == ("*", "blog", "blog/web")
+    assert service("ports: ['80:80']\nx-rookery: {allow: blog}").allow == ("blog",)

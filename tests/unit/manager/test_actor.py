@@ -45,7 +45,7 @@ def in_world(scene: Callable[[World], Awaitable[None]]) -> None:
     async def run() -> None:
         world = World()
         following = asyncio.create_task(world.follow())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await scene(world)
         following.cancel()
 

@@ -36,7 +36,7 @@ def test_a_key_marked_while_it_is_worked_on_is_taken_again_and_never_by_two() ->
 
         keys.mark("a")
         loop = asyncio.create_task(reconcile(keys, step, workers=3))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await finished.wait()
         loop.cancel()
         return seen
@@ -52,7 +52,7 @@ def test_a_timer_marks_its_key_and_the_earliest_counts() -> None:
         keys.mark_at("a", start + 60)
         keys.mark_at("a", start + 0.02)
         keys.mark_at("a", start + 30)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await keys.take() == "a"
         return clock() - start
 

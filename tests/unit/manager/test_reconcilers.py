@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from open_keyring import open_keyring
 from rookery.model import (
     App,
     ContainerSpec,
     Dependency,
     DependencyCondition,
+    Desired,
     Global,
     Mode,
     Node,
     NodeId,
     NodeInfo,
     NodeState,
+    Port,
+    PortMode,
     Replica,
     ReplicaId,
     ReplicaState,
@@ -29,12 +33,14 @@ from rookery_manager import records
 from rookery_manager.actor import Actor
 from rookery_manager.leases import Leases
 from rookery_manager.loops import DirtyKeys
-from rookery_manager.reconcilers import Nodes, Services
+from rookery_manager.planners.nodes import HoldOff
+from rookery_manager.reconcilers import Nodes, Placement, Services
 from rookery_manager.records import Record
 from rookery_manager.routing import RoutePlane
 from rookery_manager.state import State
 from rookery_manager.store import Commit, Delete
 from rookery_manager.store.memory import MemoryStore
+from rookery_manager.views import NodeViews
 
 N1 = NodeId("n1")
 NODE = Node(id=N1, info=NodeInfo(hostname="n1", runtimes=(RuntimeKind.DOCKER,)))
@@ -79,7 +85,7 @@ def in_world(scene: Callable[[World], Awaitable[None]]) -> None:
     async def run() -> None:
         world = World()
         following = asyncio.create_task(world.follow())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await scene(world)
         following.cancel()
 
@@ -94,7 +100,7 @@ async def reached(condition: Callable[[], bool]) -> None:
 def test_what_is_assigned_to_a_node_while_it_goes_down_is_lost_too() -> None:
     async def scene(world: World) -> None:
         await world.write(NODE)
-        nodes = asyncio.create_task(Nodes(world.state, world.actor, lambda: world.now, world.leases).run())
+        nodes = asyncio.create_task(Nodes(world.state, world.actor, lambda: world.now, world.leases, HoldOff()).run())
         await asyncio.sleep(0)
         await world.write(replace(NODE, state=NodeState.DOWN, why="silent for 3.1 s"))
         await world.write(REPLICA)
@@ -106,7 +112,7 @@ def test_what_is_assigned_to_a_node_while_it_goes_down_is_lost_too() -> None:
 
 def test_a_node_whose_agent_died_in_the_middle_of_its_hello_is_judged_too() -> None:
     async def scene(world: World) -> None:
-        nodes = asyncio.create_task(Nodes(world.state, world.actor, lambda: world.now, world.leases).run())
+        nodes = asyncio.create_task(Nodes(world.state, world.actor, lambda: world.now, world.leases, HoldOff()).run())
         await asyncio.sleep(0)
         world.now += 10
         await world.write(NODE)
@@ -119,7 +125,7 @@ def test_a_node_whose_agent_died_in_the_middle_of_its_hello_is_judged_too() -> N
 def test_what_is_on_a_node_that_was_removed_is_lost() -> None:
     async def scene(world: World) -> None:
         await world.write(NODE)
-        nodes = asyncio.create_task(Nodes(world.state, world.actor, lambda: world.now, world.leases).run())
+        nodes = asyncio.create_task(Nodes(world.state, world.actor, lambda: world.now, world.leases, HoldOff()).run())
         await asyncio.sleep(0)
         await world.write(delete=records.node_key(N1))
         await world.write(REPLICA)
@@ -132,7 +138,7 @@ def test_what_is_on_a_node_that_was_removed_is_lost() -> None:
 def test_a_manager_that_starts_loses_what_is_on_nodes_that_are_gone() -> None:
     async def scene(world: World) -> None:
         await world.write(REPLICA)
-        nodes = asyncio.create_task(Nodes(world.state, world.actor, lambda: world.now, world.leases).run())
+        nodes = asyncio.create_task(Nodes(world.state, world.actor, lambda: world.now, world.leases, HoldOff()).run())
         await reached(lambda: world.state.replicas[REPLICA.id].state is ReplicaState.LOST)
         nodes.cancel()
 
@@ -188,5 +194,26 @@ def test_a_global_service_places_nothing_on_a_node_that_changed_meanwhile() -> N
         await reached(lambda: calls > 0 and N1 not in world.state.nodes)
         assert not world.state.replicas
         running.cancel()
+
+    in_world(scene)
+
+
+def test_one_that_is_only_prepared_goes_where_the_one_is_that_it_takes_over_from() -> None:
+    """Its host port is taken there, and nowhere else; the spread would send it elsewhere."""
+
+    async def scene(world: World) -> None:
+        port = Port(target=80, published=80, mode=PortMode.HOST)
+        service, revision = made("web")
+        revision = replace(revision, spec=replace(revision.spec, ports=(port,)))
+        before = replace(REPLICA, state=ReplicaState.RUNNING, ready=True, node_name="n1")
+        after = Replica(id=ReplicaId("new"), app="shop", service="web", slot=1, revision=1, desired=Desired.PREPARE)
+        other = replace(NODE, id=NodeId("n2"), info=replace(NODE.info, hostname="n2"))
+        await world.write(NODE, other, service, revision, before, after)
+        placement = Placement(world.state, world.actor, NodeViews(world.state), open_keyring())
+        running = asyncio.create_task(placement.run())
+        await reached(lambda: world.state.replicas[after.id].state is ReplicaState.ASSIGNED)
+        running.cancel()
+        assert world.state.replicas[after.id].node_id == N1
+        assert world.state.replicas[after.id].why == "n1 has shop/web.1, which it takes over from"
 
     in_world(scene)

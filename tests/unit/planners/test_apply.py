@@ -9,6 +9,8 @@ from rookery.diff import diff_specs
 from rookery.model import (
     App,
     AppSpec,
+    BlueGreen,
+    Canary,
     ChangeKind,
     ContainerSpec,
     FieldChange,
@@ -47,8 +49,7 @@ def apply(records: AppRecords, spec: AppSpec, *, now: float = 1.0, prune: bool =
                 held = revisions.setdefault(write.record.service, {})
                 assert write.record.number not in held, "a revision was changed"
                 held[write.record.number] = write.record
-            case FileContent():
-                files.add((write.record.kind, write.record.name, write.record.digest))
+    files |= {(content.kind, content.name, content.digest) for content in plan.contents}
     return plan, AppRecords(app=found, services=services, revisions=revisions, files=frozenset(files))
 
 
@@ -59,7 +60,7 @@ def kinds(plan: ApplyPlan) -> dict[str, tuple[ChangeKind, int, int]]:
 def test_a_new_app() -> None:
     plan, records = apply(AppRecords(), app(WEB, DB))
     assert kinds(plan) == {"web": (ChangeKind.CREATE, 1, 2), "db": (ChangeKind.CREATE, 1, 1)}
-    assert records.app == App(name="shop", services=("db", "web"), created_at=1.0, changed_at=1.0)
+    assert records.app == App(name="shop", services=("db", "web"), created_at=1.0, changed_at=1.0, revision=1)
     assert records.services["web"].replicas == 2
     assert records.revisions["web"][1].actor == "ann"
     assert [write.why for write in plan.writes if write.why] == [
@@ -176,7 +177,7 @@ def test_contents_are_stored_once_and_only_when_mounted() -> None:
     mount = FileMount(kind=FileKind.SECRET, name="pw", target="/run/secrets/pw", digest="d" * 64)
     web = dataclasses.replace(WEB, container=ContainerSpec(image="web:1", files=(mount,)))
     plan, records = apply(AppRecords(), app(web, files=(secret, unused)))
-    assert [write.record for write in plan.writes if isinstance(write.record, FileContent)] == [secret]
+    assert plan.contents == (secret,)
     plan, _ = apply(records, app(web, files=(secret,)))
     assert plan.writes == ()
 
@@ -202,10 +203,33 @@ def test_a_difference_shows_digests_and_never_contents() -> None:
         (dataclasses.replace(WEB, container=ContainerSpec(image="web:1")), [("container.environment.A", "1", "")]),
         (dataclasses.replace(WEB, mode=Replicated(replicas=9)), []),
         (dataclasses.replace(WEB, rebalance=False), [("rebalance", "true", "")]),
+        (
+            dataclasses.replace(WEB, strategy=Canary(steps=(5, 100), sticky_cookie="shop")),
+            [
+                ("strategy", "Rolling", "Canary"),
+                ("strategy.steps", "", "5, 100"),
+                ("strategy.interval_s", "", "30"),
+                ("strategy.min_requests", "", "50"),
+                ("strategy.sticky_cookie", "", "shop"),
+            ],
+        ),
     ],
 )
 def test_differences_by_path(after: ServiceSpec, expected: list[tuple[str, str, str]]) -> None:
     assert [(c.path, c.before, c.after) for c in diff_specs(WEB, after)] == expected
+
+
+def test_a_difference_of_two_strategies() -> None:
+    canary, blue_green = dataclasses.replace(WEB, strategy=Canary()), dataclasses.replace(WEB, strategy=BlueGreen())
+    steps = diff_specs(canary, dataclasses.replace(WEB, strategy=Canary(steps=(10, 100))))
+    assert steps == (FieldChange(path="strategy.steps", before="5, 25, 50, 100", after="10, 100"),)
+    assert [(c.path, c.before, c.after) for c in diff_specs(canary, blue_green)] == [
+        ("strategy", "Canary", "BlueGreen"),
+        ("strategy.keep_s", "", "60"),
+        ("strategy.steps", "5, 25, 50, 100", ""),
+        ("strategy.interval_s", "30", ""),
+        ("strategy.min_requests", "50", ""),
+    ]
 
 
 specs = st.builds(

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from rookery.model import (
+    Canary,
     ContainerSpec,
     Dependency,
     Global,
@@ -69,6 +70,7 @@ def test_needs_new_containers(changes: dict[str, object]) -> None:
         {"drain_timeout_s": 5.0},
         {"on_disconnect": OnDisconnect.STOP, "on_disconnect_after_s": 3.0},
         {"rebalance": False},
+        {"strategy": Canary()},
     ],
     ids=str,
 )

@@ -71,7 +71,7 @@ def verdict(of: ServiceView, now: float = NOW) -> tuple[str, int, str] | None:
         return None
     (action,) = actions
     assert isinstance(action, SetRollout)
-    return action.state.value, action.revision, action.why
+    return action.rollout.state.value, action.revision, action.why
 
 
 def test_a_crash_rolls_back_and_says_why() -> None:
@@ -125,6 +125,14 @@ def test_a_paused_rollout_replaces_nothing_more() -> None:
     crashed = replica(1, 2, ready=False, restarts=1, why="exited")
     plan = plan_service(view(replica(1, 1), replica(2, 1), crashed, state=RolloutState.PAUSED), NOW)
     assert plan.actions == ()
+
+
+def test_a_paused_rollout_begins_no_replacement_where_all_is_well() -> None:
+    half = (replica(1, 2), replica(2, 1))
+    assert len(plan_service(view(*half), NOW).actions) == 1
+    paused = plan_service(view(*half, state=RolloutState.PAUSED), NOW)
+    assert paused.actions == ()
+    assert paused.waits_for == "shop/web.2 to be replaced"
 
 
 def test_it_is_done_when_all_stayed_ready() -> None:
@@ -199,3 +207,18 @@ def test_a_jobs_rollout_is_done_when_its_places_have_completed() -> None:
     )
     stopped = replace(still_runs, state=ReplicaState.STOPPED, exit_code=143, desired=Desired.STOP)
     assert verdict(view(done, stopped)) is None
+
+
+def test_a_roll_back_takes_a_restart_of_the_update_with_it() -> None:
+    """The replicas of the revision before were created before that restart: it would replace them all."""
+    crashed = replica(1, 2, ready=False, restarts=1, why="exited")
+    of = view(replica(1, 1), replica(2, 1), crashed)
+
+    def kept(restarted_at: float) -> float | None:
+        service = replace(of.service, restarted_at=restarted_at)
+        (action,) = plan_rollout(replace(of, service=service), 2, NOW).actions
+        assert isinstance(action, SetRollout)
+        return action.restarted_at
+
+    assert kept(STARTED) == 0.0
+    assert kept(50.0) == 50.0

@@ -22,7 +22,7 @@ from rookery.model import (
     UpdateConfig,
     UpdateOrder,
 )
-from rookery_manager.planners.actions import Action, Adopt, Create, Drain, Forget, ForgetService, Stop
+from rookery_manager.planners.actions import Action, Adopt, Create, Drain, Forget, ForgetService, Launch, Stop
 from rookery_manager.planners.places import MOVE_AFTER_RESTARTS
 from rookery_manager.planners.service import KEEP_ENDED_ELSEWHERE, plan_service
 from rookery_manager.planners.view import NodeBrief, ServiceView
@@ -77,7 +77,10 @@ def show(action: Action) -> str:
     match action:
         case Create():
             where = f" on {action.node_name}" if action.node_name else ""
-            return f"create {action.service}.{action.slot} revision {action.revision}{where}: {action.why}"
+            verb = "prepare" if action.desired is Desired.PREPARE else "create"
+            return f"{verb} {action.service}.{action.slot} revision {action.revision}{where}: {action.why}"
+        case Launch():
+            return f"launch {action.replica.name}: {action.why}"
         case Drain():
             return f"drain {action.replica.name} until {action.deadline_at:g}: {action.why}"
         case Stop():
@@ -166,17 +169,49 @@ class TestUpdate:
             "create web.2 revision 2: revision 1 of shop/web is replaced by 2",
         ]
 
-    def test_stop_first_stops_and_then_creates(self) -> None:
+    def test_once_one_is_proven_the_next_does_not_wait_for_the_monitor_time_of_the_one_before(self) -> None:
+        proven, just_ready = running(1, revision=2, ready_at=NOW - 5), running(2, revision=2, ready_at=NOW - 1)
+        old = (running(2), running(3), running(4))
+        assert planned(view(proven, just_ready, *old, wanted=4, revision=2, specs=TWO_IMAGES)) == [
+            "create web.3 revision 2: revision 1 of shop/web is replaced by 2"
+        ]
+        starting = running(3, revision=2, ready=False, why="starting")
+        assert planned(view(proven, just_ready, starting, *old, wanted=4, revision=2, specs=TWO_IMAGES)) == []
+
+    @pytest.mark.parametrize(("places", "watched", "begun"), [(6, 1, 1), (6, 2, 0), (12, 2, 1), (12, 3, 0), (13, 3, 1)])
+    def test_what_is_watched_at_once_is_twice_the_parallelism_or_a_quarter(self, places: int, watched: int, begun: int) -> None:
+        new = [running(n, revision=2, ready_at=NOW - 1) for n in range(2, 2 + watched)]
+        old = [running(n) for n in range(2, places + 1)]
+        proven = running(1, revision=2, ready_at=NOW - 5)
+        plan = plan_service(view(proven, *new, *old, wanted=places, revision=2, specs=TWO_IMAGES), NOW)
+        assert len([action for action in plan.actions if isinstance(action, Create)]) == begun
+
+    def test_stop_first_prepares_stops_and_then_launches(self) -> None:
         update = UpdateConfig(order=UpdateOrder.STOP_FIRST)
         specs = {1: spec("web:1", ports=()), 2: spec("web:2", ports=(), update=update)}
-        assert planned(view(running(1), running(2), wanted=2, revision=2, specs=specs)) == [
-            "stop shop/web.1: revision 1 of shop/web is replaced by 2"
-        ]
+
+        def plan(*replicas: Replica) -> list[str]:
+            return planned(view(*replicas, running(2), wanted=2, revision=2, specs=specs))
+
+        assert plan(running(1)) == ["prepare web.1 revision 2: revision 1 of shop/web is replaced by 2"]
+        pulling = running(1, revision=2, state=ReplicaState.PREPARING, ready=False, desired=Desired.PREPARE)
+        assert plan(running(1), pulling) == []  # the old one is not touched while the image is pulled
+        prepared = replace(pulling, state=ReplicaState.STARTING)
+        assert plan(running(1), prepared) == ["stop shop/web.1: revision 1 of shop/web is replaced by 2"]
         stopping = running(1, state=ReplicaState.STOPPING, ready=False)
-        assert planned(view(stopping, running(2), wanted=2, revision=2, specs=specs)) == []
+        assert plan(stopping, prepared) == []
         stopped = replace(stopping, state=ReplicaState.STOPPED, desired=Desired.STOP)
-        assert planned(view(stopped, running(2), wanted=2, revision=2, specs=specs)) == [
-            "create web.1 revision 2: 2 replicas of shop/web are wanted"
+        assert plan(stopped, prepared) == ["launch shop/web.1: nothing is left in its place that has to stop first"]
+        assert plan(stopped, pulling) == ["launch shop/web.1: nothing is left in its place that has to stop first"]
+        refused = replace(pulling, state=ReplicaState.PENDING, node_id=NodeId(""), why="no node fits: …")
+        assert plan(running(1), refused) == []
+        in_the_way = view(running(1), refused, running(2), wanted=2, revision=2, specs=specs, in_the_way={running(1).id})
+        assert planned(in_the_way) == ["stop shop/web.1: revision 1 of shop/web is replaced by 2"]
+
+    def test_a_job_that_is_changed_stops_at_once(self) -> None:
+        specs = {1: spec("web:1", ports=(), mode=ReplicatedJob()), 2: spec("web:2", ports=(), mode=ReplicatedJob())}
+        assert planned(view(running(1), wanted=1, revision=2, specs=specs)) == [
+            "stop shop/web.1: revision 1 of shop/web is replaced by 2"
         ]
 
     def test_a_revision_that_needs_no_new_container_replaces_nothing(self) -> None:
@@ -360,3 +395,12 @@ def test_records_of_nodes_that_are_gone_do_not_pile_up() -> None:
     ended = [running(0, node=f"gone{n}", state=ReplicaState.LOST, ready=False, created_at=NOW - 100 + n) for n in range(1, 41)]
     here = [running(0, node=n) for n in ("n1", "n2", "n3")]
     assert len(planned(view(*here, *ended, specs=specs))) == 40 - KEEP_ENDED_ELSEWHERE
+
+
+def test_scaled_up_in_an_update_the_number_grows_at_once_and_the_updates_surge_comes_on_top() -> None:
+    assert planned(view(running(1), running(2), wanted=4, revision=2, specs=TWO_IMAGES)) == [
+        "create web.3 revision 2: 4 replicas of shop/web are wanted",
+        "create web.4 revision 2: 4 replicas of shop/web are wanted",
+    ]
+    grown = view(running(1), running(2), running(3, revision=2), running(4, revision=2), wanted=4, revision=2, specs=TWO_IMAGES)
+    assert planned(grown) == ["create web.1 revision 2: revision 1 of shop/web is replaced by 2"]  # the fifth of four

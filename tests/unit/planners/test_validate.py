@@ -8,6 +8,8 @@ import pytest
 from rookery.model import (
     AppSpec,
     Argv,
+    BalanceMethod,
+    Balancing,
     BindMount,
     CommandProbe,
     ContainerSpec,
@@ -16,12 +18,15 @@ from rookery.model import (
     FileContent,
     FileKind,
     FileMount,
+    HeaderField,
     HttpProbe,
     HttpRoute,
+    HttpRules,
     Placement,
     Port,
     PortMode,
     ProbeTiming,
+    Redirect,
     Replicated,
     Resources,
     RestartPolicy,
@@ -192,3 +197,103 @@ def test_ports_of_other_apps(mine: ServiceSpec, theirs: ServiceSpec, clash: bool
     found = list(foreign_clashes(AppSpec(name="new", services=(mine,)), [("shop/web", theirs)]))
     assert bool(found) is clash
     assert all("is taken by shop/web" in fault for fault in found)
+
+
+RULED = [
+    HttpRoute(target=80, rules=HttpRules(methods=("GET",))),
+    HttpRoute(target=80, rules=HttpRules(methods=("POST",))),
+    HttpRoute(target=80, rules=HttpRules(headers=(HeaderField(name="X-A", value="a"),))),
+]
+
+
+def test_routes_that_ask_for_different_requests_share_a_host_and_path() -> None:
+    assert faults(web(routes=tuple(RULED)), web(name="b", routes=(HttpRoute(target=80),))) == []
+    same = HttpRoute(target=80, rules=HttpRules(methods=("GET", "PUT")))
+    assert faults(web(routes=tuple(RULED)), web(name="b", routes=(same,))) == [
+        "services.b.routes[0].published: port 80/tcp for / with GET,PUT is taken by services.web.routes[0].published already"
+    ]
+    other = AppSpec(name="new", services=(web(name="b", routes=(same,)),))
+    assert list(foreign_clashes(other, [("shop/web", web(routes=tuple(RULED)))])) == [
+        "services.b.routes[0].published: port 80/tcp for / with GET,PUT is taken by shop/web (routes[0]); publish another one"
+    ]
+
+
+def test_rules_are_checked_with_their_place() -> None:
+    route = HttpRoute(target=80, path="/a", strip_path=True, rules=HttpRules(rewrite="/b", allow_from=("x",)))
+    assert faults(web(routes=(route,))) == [
+        "services.web.routes[0].rules.allow_from: 'x' is no network such as 10.0.0.0/8, and no address",
+        "services.web.routes[0].rules.rewrite: it and strip_path both say what becomes of the path; leave one of them out",
+    ]
+    away = HttpRoute(target=0, rules=HttpRules(redirect=Redirect(scheme="https")))
+    assert faults(web(routes=(away,))) == []
+    assert faults(web(routes=(dataclasses.replace(away, target=80),))) == [
+        "services.web.routes[0].target: has no meaning where requests are redirected: they reach no replica"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("balancing", "fault"),
+    [
+        (Balancing(hash_header="X"), "hash_header: has no meaning for the method two-choices; use hash"),
+        (Balancing(method=BalanceMethod.HASH, hash_header="a b"), "hash_header: 'a b' is no name of a header"),
+        (Balancing(method=BalanceMethod.HASH, hash_header="a", hash_cookie="b"), "hash_cookie: it and hash_header both say"),
+        (Balancing(weight="node.role"), "weight: node.role: nodes have no roles"),
+        (Balancing(prefer="zone"), "prefer: zone: no property of a node"),
+        (Balancing(slow_start_s=4000.0), "slow_start_s: 4000 s are too many"),
+        (Balancing(max_in_flight=-1), "max_in_flight: -1 is negative"),
+        (Balancing(queue_s=1.0, queue_most=1), "queue_most: has no meaning without max_in_flight"),
+        (Balancing(max_in_flight=1, queue_most=1), "queue_s: 0 is not more than 0 and at most 3600"),
+    ],
+)
+def test_balancing_that_can_not_be_is_named(balancing: Balancing, fault: str) -> None:
+    (found,) = faults(web(balancing=balancing))
+    assert found.startswith(f"services.web.balancing.{fault}")
+
+
+def test_balancing_that_can_be_is_taken() -> None:
+    everything = Balancing(
+        method=BalanceMethod.HASH, hash_cookie="user", weight="node.labels.power", prefer="node.hostname", slow_start_s=30.0,
+        max_in_flight=100, queue_s=5.0, queue_most=1000,
+    )  # fmt: skip
+    assert faults(web(balancing=everything)) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"ports": (Port(target=80, published=80),)}, ""),
+        ({"ports": (Port(target=80, published=80, app_protocol="http"),)}, "is for TCP"),
+        ({"routes": (HttpRoute(target=80),)}, "is for TCP"),
+        ({"ports": (Port(target=80, published=80, mode=PortMode.HOST),)}, "no connection passes the proxies"),
+    ],
+)
+def test_a_proxy_header_is_for_tcp_through_the_proxies(fields: dict[str, object], fault: str) -> None:
+    found = faults(web(proxy_protocol=2, **fields))
+    assert [f"services.web.proxy_protocol: {fault}" in text for text in found] == ([True] if fault else [])
+
+
+def test_http2_is_a_port_of_its_own_and_passes_calls_on_as_they_are() -> None:
+    call = HttpRoute(target=80, host="a.example", http2=True)
+    assert faults(web(routes=(call, dataclasses.replace(call, rules=HttpRules(methods=("POST",)))))) == []
+    rewritten = dataclasses.replace(call, rules=HttpRules(rewrite="/x"))
+    (fault,) = faults(web(routes=(rewritten,)))
+    assert fault.startswith("services.web.routes[0].http2: calls are passed on as they are")
+    (mixed,) = faults(web(routes=(call,)), web(name="b", routes=(HttpRoute(target=80, host="b.example"),)))
+    assert "port 80 is wanted without HTTP/2 here, and is taken with it by services.web.routes[0].published" in mixed
+    grpc = Port(target=80, published=80, app_protocol="http2")
+    assert faults(web(ports=(grpc,)), web(name="b", routes=(call,))) == []
+    assert len(faults(web(ports=(grpc,)), web(name="b", ports=(dataclasses.replace(grpc, app_protocol="http"),)))) == 1
+
+
+def test_a_port_is_with_tls_or_without() -> None:
+    plain = HttpRoute(target=80, host="a.example", published=443)
+    secure = HttpRoute(target=80, host="b.example", published=443, tls=True)
+    assert faults(web(routes=(plain,)), web(name="b", routes=(secure,))) == [
+        "services.b.routes[0].published: port 443 is wanted with TLS here, and is taken without it by "
+        "services.web.routes[0].published already"
+    ]
+    other = AppSpec(name="new", services=(web(name="b", routes=(plain,)),))
+    assert list(foreign_clashes(other, [("shop/web", web(routes=(secure,)))])) == [
+        "services.b.routes[0].published: port 443 is wanted without TLS here, and is taken with it by shop/web (routes[0]); "
+        "publish another one"
+    ]

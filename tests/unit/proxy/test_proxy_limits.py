@@ -7,11 +7,14 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 
+import pytest
 from proxy_rig import Backend, Http, answering, ask_once, endpoint, free_port, route, wait_until
 from rookery.model import ListenProtocol, Route, RouteTable
-from rookery_proxy.balance import Limits
+from rookery_proxy.balance import Context
 from rookery_proxy.control import Applied, Channel, Count, Drain, Listen, Replace
 from rookery_proxy.loop import Loop
+from rookery_proxy.main import _parser
+from rookery_proxy.settings import Limits
 from rookery_proxy.stats import Figures
 from rookery_proxy.worker import Worker
 
@@ -23,7 +26,7 @@ class InThread:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         self._loop = Loop()
-        self._worker = Worker(self._loop, Channel(theirs), limits)
+        self._worker = Worker(Context(self._loop, limits), Channel(theirs))
         self._sockets: list[socket.socket] = []
         self.thread = threading.Thread(target=self._loop.run, daemon=True)
         self.thread.start()
@@ -205,3 +208,32 @@ def test_drain_waits_for_what_is_in_flight_no_longer_than_told() -> None:
                 assert not w.thread.is_alive()
 
     asyncio.run(main())
+
+
+def test_a_port_with_too_many_connections_says_so_and_serves_those_it_has() -> None:
+    async def main() -> None:
+        async with worker(Limits(connections=3, linger_s=0.2)) as w, Backend(answering()) as backend:
+            port, tcp = free_port(), free_port()
+            end = endpoint("a", backend.port)
+            await w.serve(route(port, end), route(tcp, end, protocol=ListenProtocol.TCP, name="shop/tcp"))
+            for number in (port, tcp):
+                async with Http(number) as a, Http(number) as b, Http(number) as c:
+                    held = [a, b, c]
+                    assert [(await http.ask())[0] for http in held] == [200] * 3
+                    async with Http(number) as late:
+                        if number == port:
+                            status, headers, why = await late.answer()
+                            assert (status, headers["connection"]) == (503, "close")
+                            assert why == b"this port has 3 connections, and takes no more\n"
+                        assert await late.ended()
+                    assert [(await http.ask())[0] for http in held] == [200] * 3
+            assert (await ask_once(port))[0] == 200
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("flag", ["--most-connections=0", "--head-timeout=0.1", "--idle-timeout=4000", "--head-timeout=x"])
+def test_a_limit_out_of_bounds_is_refused_with_the_bounds(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _parser().parse_args([flag])
+    assert flag.partition("=")[0] in capsys.readouterr().err

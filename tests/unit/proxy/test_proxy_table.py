@@ -1,15 +1,19 @@
 """The pure parts: the table, the choice of an endpoint, and figures."""
 
+import dataclasses
 import random
+import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from proxy_rig import endpoint, route
 from rookery.model import EndpointStats, ListenProtocol, ReplicaId, RouteId, RouteStats, RouteTable
-from rookery_proxy.pick import ejection_s, may_eject, pick
+from rookery_proxy.health import ejection_s, may_eject
+from rookery_proxy.pick import pick
 from rookery_proxy.stats import Figures, Retained, merge, retain
-from rookery_proxy.table import Gap, Table, advance, build, under
+from rookery_proxy.table import Gap, Table, advance, build
 
 
 class Load:
@@ -74,6 +78,36 @@ def test_ejections_grow_and_never_reach_more_than_half() -> None:
 )  # fmt: skip
 def test_under(path: str, prefix: str, wanted: bool) -> None:
     assert under(path, prefix) is wanted
+    table = build(RouteTable(version=1, routes=(route(80, path=prefix),)))
+    assert (table.listeners[80].find("", path) is not None) is wanted
+
+
+def under(path: str, prefix: str) -> bool:
+    """Whether a path is a prefix itself or below it."""
+    prefix = prefix.rstrip("/")
+    return path.startswith(prefix) and (len(path) == len(prefix) or not prefix or path[len(prefix)] == "/")
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "ab", "", "%"]), max_size=5).map(lambda parts: "/" + "/".join(parts))
+
+
+@given(st.lists(PATHS, max_size=8, unique_by=lambda path: path.rstrip("/")), PATHS)
+def test_the_longest_path_that_a_request_is_under_wins(prefixes: list[str], path: str) -> None:
+    table = build(
+        RouteTable(version=1, routes=tuple(route(80, path=prefix, name=f"a/s{n}") for n, prefix in enumerate(prefixes)))
+    )
+    found = table.listeners[80].find("", path) if prefixes else None
+    fits = [prefix for prefix in prefixes if under(path, prefix)]
+    assert (found.path if found else None) == (max(fits, key=lambda prefix: len(prefix.rstrip("/"))) if fits else None)
+
+
+def test_a_path_of_nothing_but_slashes_costs_no_more_than_another() -> None:
+    table = build(RouteTable(version=1, routes=(route(80, path="/a/b/c"),)))
+    find = table.listeners[80].find
+    began = time.process_time()
+    for _ in range(100):
+        assert find("", "/" * 30_000) is None
+    assert time.process_time() - began < 1.0
 
 
 def test_find_prefers_the_exact_host_then_the_longest_path() -> None:
@@ -103,7 +137,7 @@ def test_a_broken_route_is_named_and_the_others_are_served() -> None:
     bad = [route(0, name="x/port"), route(53, protocol=ListenProtocol.UDP, name="x/udp"), route(80, path="api", name="x/path")]
     table = build(RouteTable(version=1, routes=(*bad, route(80, name="x/good"))))
     assert set(table.listeners) == {80}
-    assert [r.service for r in table.listeners[80].hosts[""]] == ["good"]
+    assert [r.service for r in table.listeners[80].routes] == ["good"]
     assert sorted(table.faults.values()) == [
         "x/path:80api: the path 'api' does not begin with /",
         "x/port:0: 0 is no port; it must be from 1 to 65535",
@@ -141,6 +175,17 @@ def stats(replica: str, requests: int, in_flight: int = 0) -> EndpointStats:
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "ids"), [(EndpointStats, {"replica_id": "r", "route_id": "x", "revision": 3}), (RouteStats, {"route_id": "x"})]
+)
+def test_no_count_is_left_out_of_the_sum(kind: Any, ids: dict[str, Any]) -> None:
+    counts = {f.name: n for n, f in enumerate(dataclasses.fields(kind), 1) if f.name not in ids and f.name != "latency_counts"}
+    one = kind(**ids, **counts)
+    part = "endpoints" if kind is EndpointStats else "routes"
+    (both,) = getattr(merge(Retained(), [Figures(**{part: (one,)}), Figures(**{part: (one,)})]), part)
+    assert both == kind(**ids, **{name: 2 * n for name, n in counts.items()})
+
+
 def test_figures_of_workers_add_up_also_after_one_died() -> None:
     a = Figures(
         version=7,
@@ -156,3 +201,18 @@ def test_figures_of_workers_add_up_also_after_one_died() -> None:
     assert after.version == 8
     assert after.endpoints == (stats("r1", 8, 2),)  # r2 is in no live worker's table any more
     assert after.routes[0].connections == 0
+
+
+def latencies(figures: Figures) -> int:
+    return sum(sum(s.latency_counts) for s in (*figures.endpoints, *figures.past))
+
+
+def test_what_endpoints_that_are_gone_had_counted_stays_in_the_sum_when_workers_die_too() -> None:
+    gone = dataclasses.replace(stats("r2", 4), replica_id=ReplicaId(""))
+    a = Figures(endpoints=(stats("r1", 5),), past=(gone,))
+    b = Figures(endpoints=(stats("r1", 3),), past=(gone,))
+    assert latencies(merge(Retained(), [a, b])) == 16
+    retained = retain(Retained(), a)
+    assert latencies(merge(retained, [b])) == 16
+    assert latencies(merge(retained, [dataclasses.replace(b, endpoints=(stats("r3", 3),))])) == 16  # r1 left
+    assert latencies(merge(retain(retained, b), [])) == 16

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from proxy_rig import Backend, Http, answering, echo, endpoint, free_port, rig, route
+from proxy_rig import Backend, Http, answering, echo, endpoint, free_port, rig, route, wait_until
 from rookery.model import ListenProtocol
 from rookery_proxy.detect import Guess, guess
 
@@ -95,5 +95,54 @@ def test_a_port_of_unknown_protocol_serves_all_kinds() -> None:
                 async with Http(raw_port) as tcp:
                     await tcp.send(first)
                     assert await asyncio.wait_for(tcp.reader.readexactly(len(first)), 10) == first
+
+    asyncio.run(main())
+
+
+def test_a_client_that_was_silent_at_first_may_still_speak_http() -> None:
+    async def main() -> None:
+        async with rig() as r, Backend(answering(b"a")) as a, Backend(answering(b"b")) as b:
+            port = free_port()
+            both = (endpoint("a", a.port), endpoint("b", b.port))
+            await r.serve(route(port, *both, protocol=ListenProtocol.DETECT))
+            async with Http(port) as client:
+                await wait_until(lambda: a.connections + b.connections == 1, "an endpoint to be listened to")
+                assert {(await client.ask())[2] for _ in range(40)} == {b"a", b"b"}  # balanced, so not a tunnel to one
+            assert all(b"X-Forwarded-For" in bytes(heard) for heard in (*a.received, *b.received) if heard)
+
+    asyncio.run(main())
+
+
+def test_a_silent_client_does_not_hold_a_stop_up_and_does_not_notice_it() -> None:
+    async def main() -> None:
+        async with rig() as r, Backend(echo) as a, Backend(echo) as b:
+            port = free_port()
+            at_a, at_b = (route(port, endpoint(name, x.port), protocol=ListenProtocol.DETECT) for name, x in (("a", a), ("b", b)))
+            await r.serve(at_a)
+            async with Http(port) as client:
+                await wait_until(lambda: a.connections == 1, "the endpoint to be listened to")
+                await r.change(at_b)
+                await r.routing.wait(lambda: (s := r.routing.stats("a")) is None or not s.in_flight, "nothing in flight")
+                await a.stop()
+                await client.send(b"\x00raw")
+                assert await asyncio.wait_for(client.reader.readexactly(4), 10) == b"\x00raw"
+                assert bytes(b.received[-1]) == b"\x00raw"
+
+    asyncio.run(main())
+
+
+def test_a_silent_client_that_ends_its_output_still_gets_what_the_server_says() -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.write(b"bye")
+
+    async def main() -> None:
+        async with rig() as r, Backend(late) as backend:
+            port = free_port()
+            await r.serve(route(port, endpoint("a", backend.port), protocol=ListenProtocol.DETECT))
+            async with Http(port) as client:
+                await wait_until(lambda: backend.connections == 1, "the endpoint to be listened to")
+                client.writer.write_eof()
+                assert await asyncio.wait_for(client.reader.read(), 10) == b"bye"
 
     asyncio.run(main())

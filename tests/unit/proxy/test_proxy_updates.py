@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -270,3 +271,101 @@ def test_a_damaged_table_on_disk_and_a_bad_argument_are_said_in_one_line() -> No
             assert "Traceback" not in broken.log()
 
     asyncio.run(main())
+
+
+def test_a_request_that_broke_is_not_sent_again_on_a_connection_that_is_broken_too() -> None:
+    """Both endpoints restart while the worker stands still: it learns of the end of the request's before the other's."""
+    held: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            await asyncio.sleep(0.05)
+            if b" /held " in head and not held:
+                held.append(writer)
+            else:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def main() -> None:
+        async with rig() as r, Backend(serve) as a, Backend(serve) as b, contextlib.AsyncExitStack() as stack:
+            port = free_port()
+            await r.serve(route(port, endpoint("a", a.port), endpoint("b", b.port)))
+            clients = [await stack.enter_async_context(Http(port)) for _ in range(6)]
+            await asyncio.gather(*(client.ask() for client in clients))
+            await clients[0].send(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+            await wait_until(lambda: bool(held), "an endpoint has the request")
+            (worker,) = r.proxy.workers()
+            os.kill(worker, signal.SIGSTOP)
+            held[0].transport.abort()
+            await asyncio.sleep(0)
+            for backend in (a, b):
+                await backend.stop()
+                await backend.start()
+            os.kill(worker, signal.SIGCONT)
+            assert (await clients[0].answer())[0] == 200
+
+    asyncio.run(main())
+
+
+def test_a_manager_that_is_away_for_long_is_tried_again_well_within_its_lease() -> None:
+    """It waits one lease (3 s) after its start for the proxies; who comes later is sent to replicas that were stopped."""
+
+    async def main() -> None:
+        tries: list[float] = []
+        enough = asyncio.Event()
+
+        async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tries.append(asyncio.get_running_loop().time())
+            writer.close()
+            if len(tries) == 9:  # long enough for a delay that doubles from 0.1 s to have passed 3 s
+                enough.set()
+
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        with tempfile.TemporaryDirectory() as name:
+            proxy = Proxy(f"127.0.0.1:{port}", Path(name), workers=1)
+            async with server:
+                await proxy.start()
+                try:
+                    await asyncio.wait_for(enough.wait(), 30)
+                finally:
+                    await proxy.stop()
+        assert max(later - sooner for sooner, later in itertools.pairwise(tries)) < 1.5
+
+    asyncio.run(main())
+
+
+def test_a_manager_that_takes_half_a_second_to_answer_is_followed() -> None:
+    """As over a long way, or on a machine that is busy."""
+
+    async def main() -> None:
+        async with FakeRouting() as routing, Backend(answering()) as backend:
+            host, _, port = routing.address.rpartition(":")
+
+            async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await asyncio.sleep(0.5)
+                answers, there = await asyncio.open_connection(host, int(port))
+                try:
+                    await asyncio.gather(_pass_on(reader, there), _pass_on(answers, writer))
+                finally:
+                    there.close()
+
+            async with Backend(late) as relay:
+                with tempfile.TemporaryDirectory() as name:
+                    proxy = Proxy(f"127.0.0.1:{relay.port}", Path(name), workers=1)
+                    await proxy.start()
+                    try:
+                        served = free_port()
+                        await routing.wait_acknowledged(routing.put_table(route(served, endpoint("a", backend.port))))
+                        assert (await ask_once(served))[2] == b"ok"
+                    finally:
+                        await proxy.stop()
+
+    asyncio.run(main())
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()

@@ -109,6 +109,11 @@ REFUSALS: dict[str, tuple[list[Node | NodeView], dict[str, Any], str]] = {
         {},
         "no node fits: 1 has no engine now",
     ),
+    "disk full": (
+        [dataclasses.replace(node("n1"), conditions=(NodeCondition(name="disk-full", why="3 MB of 9000 MB are left"),))],
+        {},
+        "no node fits: 1 has a full disk",
+    ),
     "several": (
         [
             NodeView(node=node("n1"), reserved=Resources(memory_bytes=int(6.8 * GIB))),

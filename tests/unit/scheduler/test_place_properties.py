@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from rookery.model import (
     Availability,
@@ -15,13 +15,27 @@ from rookery.model import (
     Placement,
     Port,
     PortMode,
+    Replica,
     ReplicaId,
+    ReplicaState,
     Resources,
     RuntimeKind,
     ServiceKey,
     ServiceSpec,
 )
-from rookery_manager.scheduler import NodeView, Placed, Refused, Request, charge, eligible, explain, parse_constraint, place
+from rookery_manager.scheduler import (
+    NodeView,
+    Placed,
+    Refused,
+    Request,
+    Rooms,
+    charge,
+    eligible,
+    explain,
+    parse_constraint,
+    place,
+    view,
+)
 from rookery_manager.scheduler.usage import micro_cpus
 
 GIB = 1 << 30
@@ -121,6 +135,53 @@ def test_no_placement_violates_a_filter(views: dict[NodeId, NodeView], batch: li
         assert not asked.cpus or not capacity.cpus or micro_cpus(view.reserved.cpus) <= micro_cpus(capacity.cpus)
 
 
+@given(nodes(), batches(most=12), st.sampled_from([None, NodeId("id0")]))
+@BOUNDED
+def test_what_surely_fits_is_placed_and_only_nodes_that_fit_matter(
+    views: dict[NodeId, NodeView], batch: list[Request], without: NodeId | None
+) -> None:
+    asked = [dataclasses.replace(request, pinned=None, exclude=frozenset()) for request in batch]
+    rooms, rest = Rooms(views.values()), {node_id: v for node_id, v in views.items() if node_id != without}
+    answers = place(asked, rest)
+    sure = rooms.surely_take(asked, without=without)
+    event(f"sure: {sure}")
+    if sure:
+        assert all(isinstance(answer, Placed) for answer in answers)
+    fitting = rooms.fitting(asked)
+    fewer = place(asked, {node_id: v for node_id, v in rest.items() if node_id in fitting})
+    taken = [answer.node_id if isinstance(answer, Placed) else None for answer in answers]
+    assert [answer.node_id if isinstance(answer, Placed) else None for answer in fewer] == taken
+
+
+def test_equal_replicas_surely_fit_where_the_nodes_have_room_for_each() -> None:
+    def node(name: str, taken: float) -> NodeView:
+        info = NodeInfo(hostname=name, capacity=Resources(cpus=4.0), runtimes=(RuntimeKind.DOCKER,))
+        return NodeView(node=Node(id=NodeId(name), info=info), reserved=Resources(cpus=taken))
+
+    spec = ServiceSpec(name="web", container=ContainerSpec(image="i"), reservations=Resources(cpus=1.0))
+    asked = [Request(replica_id=ReplicaId(f"r{n}"), key=KEYS[0], slot=n, spec=spec) for n in range(1, 5)]
+    scattered = Rooms([node("a", 3.0), node("b", 2.5), node("c", 2.0)])
+    assert scattered.surely_take(asked)
+    assert not scattered.surely_take(asked, without=NodeId("a"))
+    big = dataclasses.replace(asked[0], spec=dataclasses.replace(spec, reservations=Resources(cpus=2.5)))
+    assert not scattered.surely_take([big, *asked[1:]])
+    assert Rooms([node("a", 4.0), node("b", 0.0)]).surely_take([big, asked[1]])  # one takes both
+    full = Rooms([node("a", 4.0), node("b", 0.0)])
+    assert full.fitting(asked) == {NodeId("b")}
+    spread = dataclasses.replace(spec, placement=Placement(preferences=("node.labels.zone",)))
+    assert full.fitting([dataclasses.replace(asked[0], spec=spread)]) == {NodeId("a"), NodeId("b")}  # what is on a is spread, too
+
+
+def settle(views: dict[NodeId, NodeView], node_id: NodeId, request: Request) -> None:
+    """The replica is on the node, and the one in its slot on another node is not to stay."""
+    for home in [v for v in views.values() if v.node.id != node_id and request.slot in v.slots.get(request.key, ())]:
+        slots = {**home.slots, request.key: home.slots[request.key] - {request.slot}}
+        succeeded = {**home.succeeded, request.key: home.succeeded.get(request.key, 0) + 1}
+        count = home.replica_count - 1
+        views[home.node.id] = dataclasses.replace(home, slots=slots, succeeded=succeeded, replica_count=count)
+    views[node_id] = charge(views[node_id], request)
+
+
 @given(nodes(), batches())
 @BOUNDED
 def test_a_batch_gives_what_its_requests_give_one_by_one(views: dict[NodeId, NodeView], batch: list[Request]) -> None:
@@ -130,7 +191,7 @@ def test_a_batch_gives_what_its_requests_give_one_by_one(views: dict[NodeId, Nod
         match answer:
             case Placed():
                 assert answer == alone
-                views[answer.node_id] = charge(views[answer.node_id], request)
+                settle(views, answer.node_id, request)
             case Refused():
                 assert isinstance(alone, Refused)
 
@@ -201,8 +262,47 @@ def test_replicas_are_even_within_one_on_equal_nodes(n: int, counts: list[int], 
 def test_eligible_refuses_what_place_refuses_but_for_what_passes(views: dict[NodeId, NodeView], batch: list[Request]) -> None:
     request = dataclasses.replace(batch[0], exclude=frozenset(), pinned=None)
     fits = {verdict.node_id: verdict.fits for verdict in explain(request, views)}
-    for node_id, view in views.items():
-        refusal = eligible(request.spec, view)
+    for node_id, seen in views.items():
+        refusal = eligible(request.spec, seen)
         assert not (fits[node_id] and refusal)
         if not fits[node_id] and not request.spec.placement.max_replicas_per_node:
             assert refusal
+
+
+@given(st.integers(1, 6), st.lists(st.integers(0, 5), min_size=1, max_size=20), st.data())
+@BOUNDED
+def test_an_update_leaves_even_what_was_even_and_makes_even_what_was_not(
+    count: int, homes: list[int], data: st.DataObject
+) -> None:
+    """Whatever the order and the size of its groups, and however long those before live on beside their successors."""
+    key, wanted = KEYS[0], ServiceSpec(name="web")
+    infos = {NodeId(f"id{i}"): NodeInfo(hostname=f"n{i}", runtimes=(RuntimeKind.DOCKER,)) for i in range(count)}
+    nodes = {node_id: Node(id=node_id, info=info) for node_id, info in infos.items()}
+    made = enumerate(NodeId(f"id{home % count}") for home in homes)
+    replicas = [
+        Replica(
+            id=ReplicaId(f"a{i}"),
+            app="shop",
+            service="web",
+            slot=i + 1,
+            revision=1,
+            node_id=home,
+            state=ReplicaState.RUNNING,
+            created_at=1.0,
+        )
+        for i, home in made
+    ]
+    order = data.draw(st.permutations(replicas))
+    while order:
+        group = order[: data.draw(st.integers(1, len(order)))]
+        order = order[len(group) :]
+        new = {r.slot for r in replicas if r.created_at == 2.0}
+        old = {r.id for r in replicas if r.created_at == 1.0 and r.slot in new}
+        views = {n.id: view(n, [r for r in replicas if r.node_id == n.id], {}, succeeded=old) for n in nodes.values()}
+        batch = [Request(replica_id=ReplicaId(f"b{r.slot}"), key=key, slot=r.slot, spec=wanted) for r in group]
+        for replica, answer in zip(group, place(batch, views), strict=True):
+            assert isinstance(answer, Placed)
+            replicas.append(dataclasses.replace(replica, id=answer.replica_id, node_id=answer.node_id, created_at=2.0))
+    counts = Counter(dict.fromkeys(nodes, 0))
+    counts.update(r.node_id for r in replicas if r.created_at == 2.0)
+    assert max(counts.values()) - min(counts.values()) <= 1

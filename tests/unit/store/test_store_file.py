@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from rookery_manager.store import Commit, Compacted, Delete, Put
-from rookery_manager.store.file import StoreFile, Written, open_file
+from rookery_manager.store.file import StoreFile, Written
+from rookery_manager.store.opening import open_file
 
 
 @pytest.fixture

@@ -1,13 +1,18 @@
 """Which files the SQLite engine refuses, and what it says: the file, and the way out."""
 
 import asyncio
+import os
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rookery_manager.store import Commit, Put, SqliteStore, StoreError
+from rookery_manager.store.lock import RESTORING, hold
 
 
 def open_and(path: Path, puts: int = 0) -> int:
@@ -60,12 +65,74 @@ def _directory(path: Path) -> None:
     path.mkdir()
 
 
+def _emptied(path: Path) -> None:
+    open_and(path, 1)
+    path.write_bytes(b"")
+
+
+def _beginning_overwritten(path: Path) -> None:
+    open_and(path, 10)
+    path.write_bytes(b"\0" * 4096 + path.read_bytes()[4096:])
+
+
+def _edited(path: Path, statement: str) -> None:
+    open_and(path, 3)
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def _killed(path: Path, puts: int = 3) -> None:
+    """A store as a manager leaves it that dies by SIGKILL after so many commits."""
+    script = f"import test_store_open as t; from pathlib import Path; t.open_and_die(Path({str(path)!r}), {puts})"
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+
+
+def open_and_die(path: Path, puts: int) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(path)
+        for i in range(puts):
+            await store.commit(Commit(writes=[Put(key=f"k{i}", value=b"v")], actor="test", at=0.0))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    asyncio.run(main())
+
+
+def _log_gone(path: Path) -> None:
+    _killed(path)
+    path.with_name("store.db-wal").unlink()
+
+
+def _restore_killed(path: Path) -> None:
+    open_and(path, 1)
+    lock = hold(path)
+    lock.note(RESTORING)
+    lock.close()
+
+
 REFUSED = {
     "text": (_text, "is not a store of Rookery; move it away, or give another --data directory"),
     "another database": (_other_database, "is not a store of Rookery; move it away"),
-    "newer": (_newer, "made by another version of Rookery (schema 99, this one reads 1); start that version"),
-    "cut": (_cut, "the file is damaged; put a copy of it from before in its place"),
-    "overwritten": (_overwritten, "the file is damaged; put a copy of it from before in its place"),
+    "newer": (_newer, "made by another version of Rookery (schema 99, this one reads 2); start that version"),
+    "cut": (_cut, "the store is damaged: database disk image is malformed. 'rookery admin restore FILE --data "),
+    "overwritten": (_overwritten, "the store is damaged: "),
+    "emptied": (_emptied, "the store is damaged: the file is empty. 'rookery admin restore FILE"),
+    "beginning overwritten": (_beginning_overwritten, "damaged: its beginning is no longer that of a database"),
+    "a table gone": (lambda path: _edited(path, "DROP TABLE changes"), "damaged: it has no table changes"),
+    "a mark gone": (
+        lambda path: _edited(path, "DELETE FROM marks WHERE name = 'latest'"),
+        "not say which revision is its latest",
+    ),
+    "behind itself": (
+        lambda path: _edited(path, "UPDATE marks SET revision = 2 WHERE name = 'latest'"),
+        "it holds revision 3, and its latest is said to be 2",
+    ),
+    "its log gone": (
+        _log_gone,
+        "its last writes were in store.db-wal, and that is gone; where a copy was put here by hand, restore",
+    ),
+    "a restore that was killed": (_restore_killed, "a restore did not get to its end; do it again"),
     "a directory": (_directory, "check that the directory exists and may be written to"),
 }
 
@@ -82,6 +149,35 @@ def test_a_file_that_is_no_whole_store_is_refused_and_left_alone(case: str, tmp_
         assert str(path) in str(caught.value)
         assert message in str(caught.value)
     assert before == (path.read_bytes() if path.is_file() else b"")
+
+
+def test_what_a_killed_manager_leaves_is_whole(tmp_path: Path) -> None:
+    for puts in (0, 3, 0):
+        _killed(tmp_path / "store.db", puts)
+        assert (tmp_path / "store.db-wal").exists()
+    assert open_and(tmp_path / "store.db") == 3
+
+
+def test_a_store_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
+    _killed(tmp_path / "store.db")
+    (tmp_path / "store.db").rename(tmp_path / "old.db")
+    assert open_and(tmp_path / "store.db", 1) == 1
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("place", ["store.db", "store.db.lock", "."])
+def test_what_may_not_be_read_is_named(place: str, tmp_path: Path) -> None:
+    open_and(tmp_path / "store.db", 1)
+    for path in (tmp_path, *tmp_path.iterdir()):
+        os.chown(path, 65534, 65534)
+    os.chown(tmp_path / place, 0, 0)
+    path = repr(str(tmp_path / "store.db"))
+    script = f"import test_store_open as t; from pathlib import Path; t.os.seteuid(65534); t.open_and(Path({path}))"
+    for parent in (tmp_path.parent, tmp_path.parent.parent):
+        parent.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60)
+    assert "check that the directory exists and may be written to" in done.stderr.splitlines()[-1], done.stderr
 
 
 def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -1,20 +1,25 @@
-"""`rookery config`: the compose file as it is understood. Needs no manager."""
+"""`rookery config`: the compose file as it is understood, which needs no manager; and the configs of apps."""
 
 from pathlib import Path
 
 import click
 
-from rookery.cli.command import command, json_option
+from rookery.cli.command import CONTEXT_SETTINGS, global_options, json_option
 from rookery.cli.compose_input import compose_options, load_app
 from rookery.cli.output import show_json
+from rookery.cli.stored_files import add_commands
+from rookery.model import FileKind
 
 
-@command("config")
+@click.group("config", context_settings=CONTEXT_SETTINGS, invoke_without_command=True)
+@global_options
 @compose_options
 @click.option("--quiet", "-q", is_flag=True, help="Only check.")
 @click.option("--services", "only_services", is_flag=True, help="Only the services' names.")
 @json_option
+@click.pass_context
 def config(
+    ctx: click.Context,
     files: tuple[Path, ...],
     app: str | None,
     env_files: tuple[Path, ...],
@@ -24,7 +29,12 @@ def config(
     only_services: bool,
     as_json: bool,
 ) -> None:
-    """Print the compose files merged, with their variables put in. Errors are printed all at once, with file and line."""
+    """Print the compose files merged, with their variables put in. Errors are printed all at once, with file and line.
+
+    The commands are for configs that are kept in the cluster, for `external: true` in a compose file.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
     from rookery.compose import dump  # lazy: loads YAML
 
     loaded = load_app(files, app, env_files, profiles, project_dir)
@@ -37,3 +47,6 @@ def config(
         show_json(loaded.resolved)
     else:
         click.echo(dump(loaded.resolved), nl=False)
+
+
+add_commands(config, FileKind.CONFIG)

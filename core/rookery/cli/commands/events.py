@@ -8,25 +8,27 @@ import click
 
 from rookery.cli.command import command, json_option, pass_session
 from rookery.cli.completing import complete_anything
+from rookery.cli.event_lines import folded
 from rookery.cli.output import say, show_json
 from rookery.cli.session import Session
 from rookery.cli.text import clock_time, one_line
 from rookery.client import Client
 from rookery.model import Event
 
-_COLOURS = {"node": "magenta", "replica": "cyan", "service": "blue", "app": "blue", "revision": "blue"}
+_COLOURS = {"node": "magenta", "replica": "cyan", "service": "blue", "app": "blue", "revision": "blue", "manager": "magenta"}
 
 
 @command("events")
 @click.argument("subject", required=False, default="", shell_complete=complete_anything)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what happens from now on.")
 @click.option("--limit", "-n", type=click.IntRange(min=1), default=100, show_default=True, help="How many of the newest.")
+@click.option("--all", "-a", "show_all", is_flag=True, help="Also steps that the next one makes plain, as --follow and --json.")
 @json_option
 @pass_session
-def events(session: Session, subject: str, follow: bool, limit: int, as_json: bool) -> None:
+def events(session: Session, subject: str, follow: bool, limit: int, show_all: bool, as_json: bool) -> None:
     """Show the events of SUBJECT (an app, service, replica or node), or all, oldest first.
 
-    With --json -f each event is an object on a line of its own.
+    What went wrong, as one story each: rookery incidents. With --json -f each event is an object on a line of its own.
     """
     with session.client() as client:
         past = client.list_events(subject, limit=limit)
@@ -36,7 +38,7 @@ def events(session: Session, subject: str, follow: bool, limit: int, as_json: bo
             elif not past:
                 say(f"No events of {subject}." if subject else "No events yet. Deploy an app: rookery deploy -f compose.yml")
             else:
-                for event in past:
+                for event in past if show_all else folded(past):
                     click.echo(event_line(event, time.time()))
             return
         # What came between the listing and the watch must not be missed.

@@ -14,7 +14,7 @@ from rookery.client import NotFound
 from rookery.model import AppStatus, NodeDetail, Proxy, Route, ServiceStatus
 
 NO_APPS = "No apps yet. Deploy one: rookery deploy -f compose.yml"
-NO_NODES = "No node has joined yet. Start an agent on each machine: rookery-agent --manager {manager}"
+NO_NODES = "No node has joined yet. Start an agent on each machine: rookery-agent --manager {manager} --token-file FILE"
 
 
 @command("apps")
@@ -69,7 +69,7 @@ def _service_row(status: ServiceStatus) -> list[Cell | str]:
     ready = Cell(f"{status.ready}/{status.wanted}", "green" if status.converged else "yellow")
     ports = [f"{p.published or '?'}->{p.target}/{p.protocol}" for p in status.ports]
     ports += [f"{r.host or '*'}:{r.published}{r.path}" for r in status.routes]
-    why = "" if status.converged else status.why
+    why = "; ".join([*([] if status.converged else [status.why]), *status.unserved])
     service = status.service
     return [service.key, status.mode, ready, str(service.revision), status.image, ", ".join(ports), why]
 
@@ -103,7 +103,9 @@ def node_row(detail: NodeDetail) -> list[Cell | str]:
     reserved = detail.reserved
     full = [f"{reserved.cpus:g}/{node.info.capacity.cpus:g} cpu"] if reserved.cpus else []
     full += [size(reserved.memory_bytes)] if reserved.memory_bytes else []
-    why = "; ".join([*([node.why] if node.state != "ready" else []), *(f"{c.name}: {c.why}" for c in node.conditions)])
+    held_off = [f"held off, it went down {node.downs} times in a row"] if node.held_off else []
+    down_why = [node.why] if node.state != "ready" else []
+    why = "; ".join([*down_why, *held_off, *(f"{c.name}: {c.why}" for c in node.conditions)])
     return [
         node.name, node.id[:8], Cell(node.state, STATE_COLOURS.get(node.state)),
         Cell(node.availability, STATE_COLOURS.get(node.availability)), node.info.address, str(detail.replicas), cpu, memory,
@@ -169,4 +171,8 @@ def _route_row(route: Route) -> list[Cell | str]:
     ends = [f"{end.address}:{end.port}" for end in route.endpoints]
     endpoints = Cell(f"{len(ends)}: {', '.join(ends)}") if ends else Cell("none", "red")
     why = route.why_empty if not ends else ""
-    return [str(route.port), route.protocol or "detect", route.host, route.path, f"{route.app}/{route.service}", endpoints, why]
+    if route.rules.redirect is not None:
+        endpoints, why = Cell("none: it redirects"), ""
+    protocol = f"{route.protocol or 'detect'}{' over TLS' if route.tls else ''}"
+    path = f"{route.path} [{route.rules.selection}]" if route.rules.is_selective else route.path
+    return [str(route.port), protocol, route.host, path, f"{route.app}/{route.service}", endpoints, why]

@@ -6,9 +6,9 @@ from rookery.cli.apps_wait import STATUS, run_waiting
 from rookery.cli.command import BAD_INPUT, CONTEXT_SETTINGS, Failure, global_options, json_option, pass_session
 from rookery.cli.commands.inspect import outline
 from rookery.cli.completing import complete_node
-from rookery.cli.converge import Line, Look, Outcome
 from rookery.cli.display import progress
 from rookery.cli.jsonable import jsonable
+from rookery.cli.look import Line, Look, Outcome
 from rookery.cli.output import say, show_json
 from rookery.cli.session import Session
 from rookery.cli.text import labels, one_line, plural

@@ -1,12 +1,13 @@
 """`rookery plan`: what a deploy would do."""
 
+import shlex
 from pathlib import Path
 
 import click
 
-from rookery.cli.changes import change_lines
+from rookery.cli.changes import change_lines, overtaking_lines
 from rookery.cli.command import command, json_option, pass_session
-from rookery.cli.compose_input import compose_options, load_app
+from rookery.cli.compose_input import compose_options, given_options, load_app
 from rookery.cli.grid import Cell, Column, Row
 from rookery.cli.output import show_json, show_table
 from rookery.cli.session import Session
@@ -30,18 +31,26 @@ def plan(
     prune: bool,
     as_json: bool,
 ) -> None:
-    """Show what a deploy would change and where new replicas would go. Nothing is done."""
+    """Show what a deploy would change, in what order and how, and where new replicas would go. Nothing is done."""
     loaded = load_app(files, app, env_files, profiles, project_dir)
     with session.client() as client:
         planned = client.plan(loaded.app, prune=prune)
     if as_json:
         show_json(planned)
+        return
+    _show(planned)
+    if all(change.kind is ChangeKind.KEEP for change in planned.changes):
+        click.echo("Nothing would change.")
     else:
-        _show(planned)
+        given = given_options(files, app, env_files, profiles, project_dir) + (["--prune"] if prune else [])
+        words = shlex.join(["rookery", "deploy", *given, "--if-revision", str(planned.app_revision)])
+        click.echo(f"\nNothing was done. Do it with: {words}")
 
 
 def _show(planned: Planned) -> None:
-    for line in change_lines(planned.app, planned.changes, fields=True):
+    for line in change_lines(planned.app, planned.changes, fields=True, plans=planned.services):
+        click.echo(line)
+    for line in overtaking_lines(planned.app, planned.changes, done=False):
         click.echo(line)
     if planned.placements:
         click.echo()
@@ -54,7 +63,3 @@ def _show(planned: Planned) -> None:
             for placed in planned.placements
         ]
         show_table([Column("NEW REPLICA"), Column("NODE"), Column("WHY", flexible=True, rank=1)], rows)
-    if all(change.kind is ChangeKind.KEEP for change in planned.changes):
-        click.echo("Nothing would change.")
-    else:
-        click.echo("\nNothing was done. Do it with: rookery deploy")

@@ -19,6 +19,7 @@ COLUMNS = [
     Column("RESTARTS", right=True, rank=4), Column("CPU", right=True, rank=3), Column("MEMORY", right=True, rank=3),
     Column("SINCE", rank=2), Column("IMAGE", flexible=True, rank=7), Column("WHY", flexible=True, rank=1),
 ]  # fmt: skip
+_MOST_NAMED = 3
 
 
 @command("ps")
@@ -31,6 +32,7 @@ def ps(session: Session, target: str, ended: bool, node: str, as_json: bool) -> 
     """List the replicas of an app or service, or all of them."""
     with session.client() as client:
         found = _find(client, target, node, ended)
+        services = client.list_services() if not (found or target or node) else ()
     if as_json:
         show_json(found)
     elif found:
@@ -39,6 +41,9 @@ def ps(session: Session, target: str, ended: bool, node: str, as_json: bool) -> 
         place = " ".join(filter(None, [f"of {target}" if target else "", f"on {node}" if node else ""]))
         hint = "" if ended else "; --all shows those that have ended"
         say(f"No replicas {place}{hint}.")
+    elif services:
+        names = ", ".join(sorted(status.service.key for status in services)[:_MOST_NAMED])
+        say(f"No replicas now. There are services, such as {names}: 'rookery services' shows how many they are to have.")
     else:
         say("No replicas yet. Deploy an app: rookery deploy -f compose.yml")
 

@@ -7,8 +7,8 @@ import click
 from rookery.cli.apps_wait import STATUS, run_waiting, until_gone
 from rookery.cli.command import BAD_INPUT, Failure, command, json_option, pass_session
 from rookery.cli.completing import complete_app
-from rookery.cli.converge import Outcome
 from rookery.cli.display import progress
+from rookery.cli.look import Outcome
 from rookery.cli.output import say, show_json
 from rookery.cli.session import Session
 from rookery.cli.text import plural

@@ -1,129 +1,95 @@
-"""`rookery rollback` and `rookery history`: a service's revisions, and the way back to one of them."""
-
-import time
+"""`rookery rollback`: the way back of a service, or of a whole app, to an earlier revision."""
 
 import click
 
-from rookery.cli.apps_wait import STATUS, Ended, converge, failures, last_words, run_waiting
-from rookery.cli.command import BAD_INPUT, Failure, command, json_option, pass_session
+from rookery.cli.apps_wait import STABLE_S, STATUS, Ended, earlier, next_steps, run_waiting, settle
+from rookery.cli.command import command, json_option, pass_session, waiting_options
 from rookery.cli.completing import complete_workload
-from rookery.cli.converge import Look, Outcome
-from rookery.cli.display import progress
-from rookery.cli.grid import Cell, Column
-from rookery.cli.history import history as steps_of
-from rookery.cli.history import told
-from rookery.cli.output import say, show_json, show_table
+from rookery.cli.look import Outcome
+from rookery.cli.output import say, show_json, warn
 from rookery.cli.session import Session
-from rookery.cli.targets import ServiceTarget, split
-from rookery.cli.text import clock_time
-from rookery.client import BadRequest
-
-_STABLE_S = 1.0  # as deploy waits for
+from rookery.cli.targets import AppTarget, ServiceTarget, split
+from rookery.client import RolledBack
 
 
 @command("rollback")
-@click.argument("service", metavar="APP/SERVICE", shell_complete=complete_workload)
-@click.option("--to", type=click.IntRange(1, 2**31 - 1), default=None, help="The revision; without it, what ran before.")
-@click.option("--detach", "-d", is_flag=True, help="Do not wait until it is back.")
-@click.option("--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds to wait.")
+@click.argument("target", metavar="APP[/SERVICE]", shell_complete=complete_workload)
+@click.option("--to", type=click.IntRange(1, 2**31 - 1), default=None, help="The revision; without it, what was before.")
+@waiting_options
 @json_option
 @pass_session
-def rollback(session: Session, service: str, to: int | None, detach: bool, timeout: float, as_json: bool) -> None:
-    """Return a service to an earlier revision, and wait until its replicas are back.
+def rollback(session: Session, target: str, to: int | None, detach: bool, timeout: float, as_json: bool) -> None:
+    """Return a service, or all services of an app, to an earlier revision, and wait until their replicas are back.
 
-    How many replicas it has stays as it is. 'rookery history' lists the revisions.
+    How many replicas there are stays as it is. 'rookery history' lists the revisions, of a service and of an app.
     """
-    target = _service(service)
-    interrupted = f"The roll-back of {service} goes on in the background. Look with: rookery ps {service}"
-    outcome = run_waiting(
-        lambda: _rollback(session, target, to or 0, None if detach else timeout, as_json), on_interrupt=interrupted
-    )
+    go_back(session, split(target), to or 0, None if detach else timeout, as_json)
+
+
+def go_back(session: Session, target: AppTarget | ServiceTarget, to: int, timeout_s: float | None, as_json: bool) -> None:
+    """Returns it and exits with how that ended; `to` 0 is what was before, a timeout of None does not wait."""
+    key = name_of(target)
+    interrupted = f"The roll-back of {key} goes on in the background. Look with: rookery ps {key}"
+    outcome = run_waiting(lambda: _rollback(session, target, to, timeout_s, as_json), on_interrupt=interrupted)
     raise click.exceptions.Exit(STATUS[outcome])
 
 
-@command("history")
-@click.argument("service", metavar="APP/SERVICE", shell_complete=complete_workload)
-@json_option
-@pass_session
-def history(session: Session, service: str, as_json: bool) -> None:
-    """Show the revisions of a service, newest first: who made them, what they changed, what became of them."""
-    target = _service(service)
-    with session.client() as client:
-        detail = client.get_service(target.app, target.service)
-    steps = steps_of(detail.status.service, detail.revisions)
-    if as_json:
-        show_json(steps)
-        return
-    now = time.time()
-    columns = [
-        Column(""), Column("REV", right=True), Column("WHEN", rank=2), Column("WHO", rank=3, flexible=True),
-        Column("CHANGED", flexible=True), Column("OUTCOME", flexible=True),
-    ]  # fmt: skip
-    rows = [
-        [
-            Cell("*", "green") if step.in_force else "",
-            str(step.revision),
-            clock_time(step.created_at, now),
-            step.actor,
-            told(step),
-            step.outcome,
-        ]
-        for step in steps
-    ]
-    show_table(columns, rows)
+def name_of(target: AppTarget | ServiceTarget) -> str:
+    return f"{target.app}/{target.service}" if isinstance(target, ServiceTarget) else target.app
 
 
-def _service(text: str) -> ServiceTarget:
-    try:
-        target = split(text)
-    except BadRequest:
-        target = None
-    if not isinstance(target, ServiceTarget):
-        raise Failure(f"expected APP/SERVICE, as in shop/web, got {text!r}", status=BAD_INPUT)
-    return target
-
-
-async def _rollback(session: Session, target: ServiceTarget, to: int, timeout_s: float | None, as_json: bool) -> Outcome:
-    """Waits unless `timeout_s` is None."""
-    key = f"{target.app}/{target.service}"
+async def _rollback(
+    session: Session, target: AppTarget | ServiceTarget, to: int, timeout_s: float | None, as_json: bool
+) -> Outcome:
+    service = target.service if isinstance(target, ServiceTarget) else ""
     async with session.async_client() as client:
-        old = await failures(client, target.app)
-        done = await client.rollback(target.app, target.service, to)
+        since = await earlier(client, target.app)
+        done = await client.rollback(target.app, service, to)
+        changes = bool(done.services) or done.before != done.after
         if not as_json:
-            same = f"{key} is at revision {done.after} already: nothing changed"
-            click.echo(same if done.before == done.after else f"{key}: revision {done.before} -> {done.after}")
-        ended = Ended(Outcome.DONE, Look([]), 0.0)
-        if timeout_s is not None:
-            with progress(silent=as_json) as display:
-                ended = await converge(
-                    client,
-                    target.app,
-                    display,
-                    old_failures=old,
-                    timeout_s=timeout_s,
-                    services=frozenset({target.service}),
-                    stable_s=0.0 if done.before == done.after else _STABLE_S,
-                    updated={target.service: done.after},
-                )
-        words = await last_words(client, ended.look) if ended.outcome is Outcome.FAILED and not as_json else []
-    if as_json:
-        word = "started" if timeout_s is None else ended.outcome.value
-        show_json(
-            {"service": key, "before": done.before, "after": done.after, "outcome": word, "took_s": round(ended.after_s, 3)}
+            _tell(target, done, changes)
+        ended = await settle(
+            client,
+            target.app,
+            since=since,
+            timeout_s=timeout_s,
+            services=frozenset({service} if service else {change.service for change in done.services}),
+            stable_s=STABLE_S if changes else 0.0,
+            silent=as_json,
         )
-        return ended.outcome
-    for line in words:
-        click.echo(line)
-    if timeout_s is not None:
-        _conclude(key, done.after, ended)
+    if as_json:
+        of_app = {"app": target.app, "services": done.services, "left": done.left, "gone": done.gone}
+        what = {"service": name_of(target)} if service else of_app
+        word = "started" if timeout_s is None else ended.outcome.value
+        show_json({**what, "before": done.before, "after": done.after, "outcome": word, "took_s": round(ended.after_s, 3)})
+    elif timeout_s is not None:
+        _conclude(target, done, ended)
     return ended.outcome
 
 
-def _conclude(key: str, revision: int, ended: Ended) -> None:
+def _tell(target: AppTarget | ServiceTarget, done: RolledBack, changes: bool) -> None:
+    key = name_of(target)
+    if not changes:
+        click.echo(f"{key} is at revision {done.after} already: nothing changed")
+    elif isinstance(target, ServiceTarget):
+        click.echo(f"{key}: revision {done.before} -> {done.after}")
+    else:
+        for change in done.services:
+            click.echo(f"{key}/{change.service}: revision {change.before} -> {change.after}")
+    for left in done.left:
+        warn(f"{target.app}/{left} was not there then and stays")
+    for gone in done.gone:
+        warn(f"{target.app}/{gone} was there then, is gone, and does not come back; deploy it")
+
+
+def _conclude(target: AppTarget | ServiceTarget, done: RolledBack, ended: Ended) -> None:
+    key = name_of(target)
     match ended.outcome:
+        case Outcome.DONE if isinstance(target, ServiceTarget):
+            click.echo(f"{key} is at revision {done.after} after {ended.after_s:.1f} s")
         case Outcome.DONE:
-            click.echo(f"{key} is at revision {revision} after {ended.after_s:.1f} s")
+            click.echo(f"{key} is as at revision {done.after} after {ended.after_s:.1f} s")
         case Outcome.FAILED:
-            say(f"{key} is not back. Next: rookery history {key}; rookery logs {key} --tail 20; rookery rollback {key} --to N")
+            say(f"{key} is not back. Next: {next_steps(ended.look)}; rookery rollback {key} --to N")
         case Outcome.TIMED_OUT:
-            say(f"{key} is not back after {ended.after_s:.0f} s; it goes on. Next: rookery explain {key}")
+            say(f"{key} is not back after {ended.after_s:.0f} s; it goes on. Next: {next_steps(ended.look)}")

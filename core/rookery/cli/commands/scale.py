@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import click
 
-from rookery.cli.apps_wait import STATUS, converge, failures, run_waiting
-from rookery.cli.command import BAD_INPUT, Failure, command, json_option, pass_session
+from rookery.cli.apps_wait import STATUS, converge, earlier, run_waiting
+from rookery.cli.command import BAD_INPUT, Failure, command, json_option, pass_session, waiting_options
 from rookery.cli.completing import complete_workload
-from rookery.cli.converge import Outcome
 from rookery.cli.display import progress
+from rookery.cli.look import Outcome
 from rookery.cli.output import say, show_json
 from rookery.cli.session import Session
 from rookery.cli.targets import ServiceTarget, split
@@ -24,8 +24,7 @@ class Wish:
 
 @command("scale")
 @click.argument("wishes", metavar="APP/SERVICE=N...", nargs=-1, required=True, shell_complete=complete_workload)
-@click.option("--detach", "-d", is_flag=True, help="Do not wait until they run.")
-@click.option("--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds to wait.")
+@waiting_options
 @json_option
 @pass_session
 def scale(session: Session, wishes: tuple[str, ...], detach: bool, timeout: float, as_json: bool) -> None:
@@ -56,7 +55,7 @@ def parse_wish(text: str) -> Wish:
 async def _scale(session: Session, wishes: list[Wish], detach: bool, timeout: float, as_json: bool) -> Outcome:
     async with session.async_client() as client:
         apps = list(dict.fromkeys(wish.app for wish in wishes))
-        old = {app: await failures(client, app) for app in apps}
+        since = {app: await earlier(client, app) for app in apps}
         done: dict[str, Scaled] = {}
         for wish in wishes:
             scaled = await client.scale(wish.app, wish.service, wish.replicas)
@@ -67,7 +66,9 @@ async def _scale(session: Session, wishes: list[Wish], detach: bool, timeout: fl
         for app in [] if detach else apps:
             services = frozenset(wish.service for wish in wishes if wish.app == app)
             with progress(silent=as_json) as display:
-                ended = await converge(client, app, display, old_failures=old[app], timeout_s=timeout, services=services)
+                ended = await converge(
+                    client, app, display, since=since[app], timeout_s=timeout, services=services, heeds_rollouts=False
+                )
             outcome = ended.outcome if outcome is Outcome.DONE else outcome
         if as_json:
             show_json({"services": done, "outcome": "started" if detach else outcome.value})

@@ -1,6 +1,7 @@
 """`rookery up` and `rookery down`: a cluster on this machine."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import click
 
-from rookery.cli.command import BAD_INPUT, TIMED_OUT, Failure, command, json_option
+from rookery.cli.command import BAD_INPUT, TIMED_OUT, Failure, command, json_option, pass_session
 from rookery.cli.local import record
-from rookery.cli.local.parts import Wanted
+from rookery.cli.local.parts import Wanted, credential
 from rookery.cli.local.supervise import CannotStart, Supervisor
 from rookery.cli.output import say, show_json
+from rookery.cli.session import Session
 from rookery.cli.text import plural
 from rookery.client.address import DEFAULT_PORT
 from rookery.process import data_dir
@@ -45,14 +47,32 @@ data_option = click.option(
 @click.option("--detach", "-d", is_flag=True, help="Return when it is up; 'rookery down' stops it.")
 @click.option("--fresh", is_flag=True, help="Begin with nothing: forget what an earlier cluster here knew.")
 @click.option("--verbose", "-v", is_flag=True, help="Show the logs of the parts.")
+@pass_session
 def up(
-    nodes: int, runtime: str, port: int, data: Path | None, workers: int, bind: str, detach: bool, fresh: bool, verbose: bool
+    session: Session,
+    nodes: int,
+    runtime: str,
+    port: int,
+    data: Path | None,
+    workers: int,
+    bind: str,
+    detach: bool,
+    fresh: bool,
+    verbose: bool,
 ) -> None:
     """Run a cluster on this machine: a manager, agents and a proxy as processes, until Ctrl-C or 'rookery down'.
 
     Apps and their data are kept: the next 'rookery up' goes on with them.
     """  # fmt: skip
-    wanted = Wanted(data=_place(data), nodes=nodes, runtime=runtime, port=port, workers=workers, bind=bind)
+    wanted = Wanted(
+        data=_place(data),
+        nodes=nodes,
+        runtime=runtime,
+        port=port,
+        workers=workers,
+        bind=bind,
+        insecure=session.insecure or "ROOKERY_INSECURE" in os.environ,
+    )
     if record.is_supervised(wanted.data):
         _say_it_is_up(wanted.data)
         return
@@ -94,9 +114,18 @@ def _run(wanted: Wanted, *, fresh: bool, verbose: bool) -> None:
 
 def _next_steps(wanted: Wanted, address: str) -> None:
     click.echo(f"Rookery is up: {plural(wanted.nodes, 'node')}, manager at {address}, data in {wanted.data}")
+    _say_how_to_reach(wanted, address)
+    click.echo("  rookery nodes\n  rookery deploy -f compose.yml\nStop it with Ctrl-C, or with 'rookery down' from elsewhere.")
+
+
+def _say_how_to_reach(wanted: Wanted, address: str) -> None:
+    """What must be set for other commands to find it, where that is not how they look for it anyway."""
     if address != f"127.0.0.1:{DEFAULT_PORT}":
         click.echo(f"  export ROOKERY_MANAGER={address}")
-    click.echo("  rookery nodes\n  rookery deploy -f compose.yml\nStop it with Ctrl-C, or with 'rookery down' from elsewhere.")
+    if wanted.insecure:
+        click.echo("  export ROOKERY_INSECURE=1    # nothing protects this cluster from other programs on this machine")
+    elif wanted.data != _place(None):
+        click.echo(f"  export ROOKERY_CREDENTIAL={credential(wanted)}")
 
 
 def _detach(wanted: Wanted, *, fresh: bool) -> None:
@@ -104,7 +133,7 @@ def _detach(wanted: Wanted, *, fresh: bool) -> None:
     again = [
         sys.executable, "-m", "rookery.cli.main", "up", "--nodes", str(wanted.nodes), "--runtime", wanted.runtime,
         "--port", str(wanted.port), "--data", str(wanted.data), "--workers", str(wanted.workers), "--bind", wanted.bind,
-        *(["--fresh"] if fresh else []),
+        *(["--fresh"] if fresh else []), *(["--insecure"] if wanted.insecure else []),
     ]  # fmt: skip
     log = wanted.data / "up.log"
     with log.open("wb") as out:
@@ -114,8 +143,7 @@ def _detach(wanted: Wanted, *, fresh: bool) -> None:
         known = record.read(wanted.data)
         if known is not None and known.ready and known.supervisor.pid == child.pid:
             click.echo(f"Rookery is up: {plural(wanted.nodes, 'node')}, manager at {known.manager}, data in {wanted.data}")
-            if known.manager != f"127.0.0.1:{DEFAULT_PORT}":
-                click.echo(f"  export ROOKERY_MANAGER={known.manager}")
+            _say_how_to_reach(wanted, known.manager)
             click.echo("  rookery nodes\n  rookery deploy -f compose.yml\nStop it with 'rookery down'.")
             return
         if time.monotonic() > deadline:

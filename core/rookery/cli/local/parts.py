@@ -8,7 +8,7 @@ MANAGER, AGENT, PROXY = "rookery_manager.main", "rookery_agent.main", "rookery_p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """`port` 0 is any free one; `bind` is where the proxy listens."""
+    """`port` 0 is any free one; `bind` is where the proxy listens; with `insecure` the parts talk in plain text."""
 
     data: Path
     nodes: int = 3
@@ -16,6 +16,7 @@ class Wanted:
     port: int = 7070
     workers: int = 1
     bind: str = "127.0.0.1"
+    insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,8 @@ class Part:
 
 
 def manager(wanted: Wanted, port: int) -> Part:
-    arguments = ("--listen", f"127.0.0.1:{port}", "--data", str(manager_data(wanted)))
+    insecure = ("--insecure",) if wanted.insecure else ()
+    arguments = ("--listen", f"127.0.0.1:{port}", "--data", str(manager_data(wanted)), *insecure)
     return Part(name="manager", module=MANAGER, arguments=arguments, stop_s=10.0)
 
 
@@ -43,7 +45,7 @@ def agents(wanted: Wanted, address: str) -> tuple[Part, ...]:
             module=AGENT,
             arguments=(
                 "--manager", address, "--data", str(wanted.data / "nodes" / name), "--name", name,
-                "--address", "127.0.0.1", "--runtime", wanted.runtime, "--on-stop", "drain",
+                "--address", "127.0.0.1", "--runtime", wanted.runtime, "--on-stop", "drain", *_joining(wanted, "agent"),
             ),
             stop_s=60.0,
         )
@@ -54,8 +56,18 @@ def agents(wanted: Wanted, address: str) -> tuple[Part, ...]:
 def proxy(wanted: Wanted, address: str) -> Part:
     arguments = (
         "--manager", address, "--data", str(wanted.data / "proxy"), "--bind", wanted.bind, "--workers", str(wanted.workers),
+        *_joining(wanted, "proxy"),
     )  # fmt: skip
     return Part(name="proxy", module=PROXY, arguments=arguments, stop_s=10.0)
+
+
+def _joining(wanted: Wanted, kind: str) -> tuple[str, ...]:
+    return ("--insecure",) if wanted.insecure else ("--token-file", str(manager_data(wanted) / f"{kind}.token"))
+
+
+def credential(wanted: Wanted) -> Path:
+    """The admin's, which the manager makes."""
+    return manager_data(wanted) / "admin.pem"
 
 
 def manager_data(wanted: Wanted) -> Path:

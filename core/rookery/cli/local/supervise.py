@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rookery.cli.local import parts as parts_of
-from rookery.cli.local import record
+from rookery.cli.local import record, strays
 from rookery.cli.local.parts import Part, Wanted
 from rookery.cli.local.processes import RunningPart
 from rookery.client import AsyncClient, ClientError
+from rookery.identity import load
 from rookery.model import NodeState
 
 _READY_WITHIN_S = 60.0
@@ -85,7 +86,8 @@ class Supervisor:
     async def _until_complete(self) -> None:
         missing = "the cluster is not complete"
         deadline = time.monotonic() + _READY_WITHIN_S
-        async with AsyncClient(self._address, timeout_s=2.0) as client:
+        identity = None if self._wanted.insecure else load(parts_of.credential(self._wanted))
+        async with AsyncClient(self._address, timeout_s=2.0, identity=identity, insecure=self._wanted.insecure) as client:
             while not (self._stop.is_set() or self._died.is_set()):
                 with contextlib.suppress(ClientError):
                     missing = await self._missing(client)
@@ -135,8 +137,11 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         manager, agents, proxies = _by_kind(self._running)
-        for group in (proxies, agents, manager):
-            await asyncio.gather(*(part.stop() for part in group))
+        pools = parts_of.manager_data(self._wanted).absolute() / "pools"
+        await asyncio.gather(*(part.stop() for part in proxies))
+        await asyncio.gather(strays.stop(pools, tell=self._tell), *(part.stop() for part in agents))
+        await asyncio.gather(*(part.stop() for part in manager))
+        await strays.end(pools)
         for task in self._tasks:
             task.cancel()  # one that waits to start its part again
         await asyncio.gather(*self._tasks, return_exceptions=True)

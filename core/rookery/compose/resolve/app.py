@@ -10,7 +10,18 @@ from rookery.compose.resolve.content import Contents
 from rookery.compose.resolve.networks import check_networks, link_aliases
 from rookery.compose.resolve.service import Surroundings, service_spec
 from rookery.compose.view import View
-from rookery.model import AppSpec, DependencyCondition, FileKind, NoProbe, PortMode, PortProtocol, RestartCondition, ServiceSpec
+from rookery.model import (
+    AppSpec,
+    DependencyCondition,
+    FileKind,
+    HttpRules,
+    NoProbe,
+    PortMode,
+    PortProtocol,
+    RestartCondition,
+    ServiceSpec,
+)
+from rookery.model.http_rules import can_be_confused
 
 _WHOLE = "*"  # stands for every host of a port
 
@@ -102,21 +113,31 @@ def _report_missing(view: View, name: str, every: Mapping[str, View]) -> None:
 
 def _check_published(specs: list[ServiceSpec], active: Mapping[str, View]) -> None:
     """A port of the proxies belongs to one service, but HTTP may share it by host and path."""
-    taken: dict[tuple[object, ...], dict[tuple[str, str], str]] = {}
+    taken: dict[tuple[object, ...], list[tuple[tuple[str, str], HttpRules, tuple[bool, bool], str]]] = {}
     for spec in specs:
         view = active[spec.name]
-        for port, (host, path), key in _claims(spec):
-            others = taken.setdefault(port, {})
-            clash = next((place for claim, place in others.items() if claim == (host, path) or _WHOLE in (host, claim[0])), "")
+        for port, way, rules, spoken, key in _claims(spec):
+            others = taken.setdefault(port, [])
+            clash = ""
+            mixed = next((other for other in others if other[2] != spoken), None)
+            for other, other_rules, _, place in others:
+                if _WHOLE in (way[0], other[0]) or (way == other and can_be_confused(rules, other_rules)):
+                    clash = place
+                    break
             if clash:
                 view.error(key, f"port {port[0]}/{port[1]} is published twice", f"by {clash} too")
+            elif mixed is not None:
+                what = "TLS" if mixed[2][0] != spoken[0] else "HTTP/2"
+                view.error(
+                    key, f"port {port[0]} is wanted with {what} and without it", f"{mixed[3]} says otherwise; use two ports"
+                )
             else:
                 mark = view.mark(key)
-                others[host, path] = f"services.{spec.name} ({mark.source.name}:{mark.line})"
+                others.append((way, rules, spoken, f"services.{spec.name} ({mark.source.name}:{mark.line})"))
 
 
-def _claims(spec: ServiceSpec) -> Iterator[tuple[tuple[object, ...], tuple[str, str], str]]:
-    """What a service wants for itself: a port, the host and path on it, and the key that says so.
+def _claims(spec: ServiceSpec) -> Iterator[tuple[tuple[object, ...], tuple[str, str], HttpRules, tuple[bool, bool], str]]:
+    """What a service wants for itself: a port, the host, path and more on it, and the key that says so.
 
     A port that is not declared HTTP takes the whole port, since what comes in on it says nothing else. Ports of nodes
     (`mode: host`) clash only within the service: those of others may be on other nodes.
@@ -125,8 +146,20 @@ def _claims(spec: ServiceSpec) -> Iterator[tuple[tuple[object, ...], tuple[str, 
         if not port.published:
             continue
         if port.mode is PortMode.HOST:
-            yield (port.published, port.protocol, spec.name, port.host_ip), (_WHOLE, "/"), "ports"
+            yield (port.published, port.protocol, spec.name, port.host_ip), (_WHOLE, "/"), HttpRules(), (False, False), "ports"
         else:
-            yield (port.published, port.protocol), ("" if port.app_protocol == "http" else _WHOLE, "/"), "ports"
+            yield (
+                (port.published, port.protocol),
+                ("" if port.app_protocol in ("http", "http2") else _WHOLE, "/"),
+                HttpRules(),
+                (False, port.app_protocol == "http2"),
+                "ports",
+            )
     for route in spec.routes:
-        yield (route.published, PortProtocol.TCP), (route.host, route.path or "/"), "x-rookery"
+        yield (
+            (route.published, PortProtocol.TCP),
+            (route.host, route.path.rstrip("/") or "/"),
+            route.rules,
+            (route.tls, route.http2),
+            "x-rookery",
+        )

@@ -42,10 +42,11 @@ class Contents:
             hint = did_you_mean(name, known) if known else ""
             view.error("source", f"{kind} '{name}' is not defined", hint or f"add it under the top-level `{key}:`")
             return None
-        if (kind, name) not in self._read:
+        source = _source(kind, name, known[name])
+        if not source and (kind, name) not in self._read:
             self._read[kind, name] = self._content(kind, name, known[name])
-        content = self._read[kind, name]
-        if content is None:
+        content = self._read[kind, name] if not source else None
+        if content is None and not source:
             return None
         target = view.text("target") or name
         if not target.startswith("/"):
@@ -58,20 +59,16 @@ class Contents:
             uid=view.text("uid"),
             gid=view.text("gid"),
             mode=0o444 if mode is None else mode,
-            digest=content.digest,
+            digest=content.digest if content is not None else "",
+            source=source,
         )
 
     def _content(self, kind: FileKind, name: str, view: View) -> FileContent | None:
         given = [key for key in ("file", "environment", "content") if view.has(key)]
-        if view.flag("external"):
-            view.error(
-                "external",
-                f"{kind}s kept in the cluster are not supported yet",
-                "give its content with `file:` or `environment:`",
-            )
-            return None
+        if view.has("name"):
+            view.warn("name", "has no effect without `external: true`: it goes by its key within the app")
         if len(given) != 1:
-            ways = "file or environment" if kind is FileKind.SECRET else "file, environment or content"
+            ways = "file, environment or external" if kind is FileKind.SECRET else "file, environment, content or external"
             view.error("", f"expected one of {ways}" + (f", got {' and '.join(given)}" if given else ""))
             return None
         content = self._bytes(view, given[0], kind)
@@ -97,3 +94,13 @@ class Contents:
                 return None
             return value.encode(errors="surrogateescape")
         return read_bytes(located(written.text, written.mark), written.mark, view.where(key), view.problems, f"{kind} file")
+
+
+def _source(kind: FileKind, name: str, view: View) -> str:
+    """By which name it is kept in the cluster; empty where its content is given here."""
+    if not view.flag("external"):
+        return ""
+    for key in ("file", "environment", "content"):
+        if view.has(key):
+            view.error(key, f"an external {kind} has its content in the cluster", f"leave out `{key}:`, or `external:`")
+    return view.text("name") or name

@@ -1,6 +1,9 @@
 """`deploy:` and the older keys beside it: how many replicas, where, with how much, restarted and replaced how."""
 
+from collections.abc import Sequence
+
 from rookery.compose.judges import split_constraint
+from rookery.compose.resolve.rollout import Obstacle
 from rookery.compose.view import View
 from rookery.model import (
     FailureAction,
@@ -8,8 +11,6 @@ from rookery.model import (
     GlobalJob,
     Mode,
     Placement,
-    Port,
-    PortMode,
     Replicated,
     ReplicatedJob,
     Resources,
@@ -82,7 +83,7 @@ def resources(service: View) -> tuple[Resources, Resources]:
         old_cpus, old_key = float(service.whole("cpu_count") or 0), "cpu_count"
     cpus = _one_of(service, old_key, old_cpus, limits, "cpus", limits.number("cpus") or 0.0)
     memory = _one_of(service, "mem_limit", service.bytes("mem_limit") or 0, limits, "memory", limits.bytes("memory") or 0)
-    pids = _one_of(service, "pids_limit", service.whole("pids_limit") or 0, limits, "pids", limits.whole("pids") or 0)
+    pids = _one_of(service, "pids_limit", _pids(service, "pids_limit"), limits, "pids", _pids(limits, "pids"))
     reserved_memory = _one_of(
         service, "mem_reservation", service.bytes("mem_reservation") or 0, reserved, "memory", reserved.bytes("memory") or 0
     )
@@ -94,8 +95,14 @@ def resources(service: View) -> tuple[Resources, Resources]:
         place.error("memory" if reserved.has("memory") else "mem_reservation", "reserves more than the limit")
     return (
         Resources(cpus=reserved_cpus, memory_bytes=int(reserved_memory)),
-        Resources(cpus=max(0.0, cpus), memory_bytes=int(memory), pids=max(0, int(pids))),
+        Resources(cpus=max(0.0, cpus), memory_bytes=int(memory), pids=int(pids)),
     )
+
+
+def _pids(view: View, key: str) -> int:
+    """The bound; 0 where none is given, -1 where there is to be none."""
+    given = view.whole(key)
+    return 0 if given is None else given if given > 0 else -1
 
 
 def _one_of(old: View, old_key: str, old_value: float, new: View, new_key: str, new_value: float) -> float:
@@ -132,18 +139,17 @@ def restart(service: View, kind: Mode) -> RestartPolicy:
     )
 
 
-def update(service: View, key: str, ports: tuple[Port, ...]) -> UpdateConfig:
-    """`update_config` or `rollback_config`, where each key left out has the default."""
+def update(service: View, key: str, obstacles: Sequence[Obstacle]) -> UpdateConfig:
+    """`update_config` or `rollback_config`, where each key left out has the default: stop-first where something is in the way
+    of two replicas side by side."""
     view = service.child("deploy").child(key)
+    rollout = service.child("x-rookery").child("rollout")
     default = UpdateConfig()
-    fixed = any(port.mode is PortMode.HOST and port.published for port in ports)
-    order = UpdateOrder.STOP_FIRST if fixed else UpdateOrder.START_FIRST
+    order = UpdateOrder.STOP_FIRST if obstacles else UpdateOrder.START_FIRST
     if view.text("order") in set(UpdateOrder):
         order = UpdateOrder(view.text("order"))
-        if fixed and order is UpdateOrder.START_FIRST:
-            view.warn(
-                "order", "start-first needs another node for each replacement, as a port has `mode: host`", "use stop-first"
-            )
+        for obstacle in obstacles if order is UpdateOrder.START_FIRST else ():
+            view.warn("order", obstacle.if_start_first, "use stop-first")
     action = FailureAction.ROLLBACK if key == "update_config" else FailureAction.PAUSE
     if view.text("failure_action") in set(FailureAction):
         action = FailureAction(view.text("failure_action"))
@@ -156,4 +162,6 @@ def update(service: View, key: str, ports: tuple[Port, ...]) -> UpdateConfig:
         monitor_s=default.monitor_s if monitor is None else monitor,
         max_failure_ratio=ratio or 0.0,
         failure_action=action,
+        progress_deadline_s=rollout.seconds("progress_deadline") or default.progress_deadline_s,
+        waits_for_room=rollout.text("no_room") == "wait",
     )

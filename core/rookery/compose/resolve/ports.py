@@ -1,12 +1,22 @@
-"""Published ports, exposed ports and HTTP routes of a service."""
+"""Published ports, exposed ports and HTTP routes of a service, and how their requests are shared out."""
+
+from collections.abc import Sequence
 
 from rookery.compose import units
+from rookery.compose.resolve.http_rules import http_rules
 from rookery.compose.view import View
-from rookery.model import HttpRoute, Port, PortMode, PortProtocol
+from rookery.model import BalanceMethod, Balancing, HttpRoute, Port, PortMode, PortProtocol
 
 _LOCAL = ("127.", "::1")
 _ANY = ("", "0.0.0.0", "::")
-_HTTP = ("http", "http1", "ws", "websocket")
+_HTTP = ("http", "http1", "http/1.1", "ws", "websocket", "grpc-web")
+_OF_HTTP1 = (
+    "strip_path", "rewrite", "redirect", "request_headers", "response_headers", "basic_auth", "rate_limit", "allow_from",
+)  # fmt: skip
+_HTTP2 = ("http2", "h2c", "grpc")
+_QUEUE_S = 5.0
+_QUEUE_MOST = 1000
+_LONGEST_QUEUE_S = 3600.0
 
 
 def ports(service: View) -> tuple[Port, ...]:
@@ -34,8 +44,15 @@ def _port(view: View) -> Port | None:
         protocol=PortProtocol.UDP if view.text("protocol") == "udp" else PortProtocol.TCP,
         mode=mode,
         host_ip=host_ip if mode is PortMode.HOST else "",
-        app_protocol="" if not protocol else "http" if protocol in _HTTP else "tcp",
+        app_protocol=_spoken(protocol),
     )
+
+
+def _spoken(protocol: str) -> str:
+    """What the proxies take a port's `app_protocol` for."""
+    if not protocol:
+        return ""
+    return "http" if protocol in _HTTP else "http2" if protocol in _HTTP2 else "tcp"
 
 
 def expose(service: View) -> tuple[int, ...]:
@@ -76,10 +93,19 @@ def target_of(view: View, key: str, service: View) -> int | None:
 def routes(service: View) -> tuple[HttpRoute, ...]:
     found: list[HttpRoute] = []
     for view in service.child("x-rookery").items("http"):
-        target = target_of(view, "port", service)
+        path = view.text("path")
+        rules = http_rules(view, path)
+        target = 0 if rules.redirect is not None else target_of(view, "port", service)
         if target is None:
             continue
-        path = view.text("path")
+        if rules.redirect is not None and view.has("port"):
+            view.warn("port", "has no effect: redirected requests reach no replica")
+        if view.flag("http2"):
+            for key in _OF_HTTP1:
+                if view.has(key):
+                    view.error(key, "can't be had with `http2: true`: calls are passed on as they are", "leave one of them out")
+        if rules.rewrite and view.flag("strip_path"):
+            view.error("rewrite", "it and 'strip_path' both say what becomes of the path", "leave one of them out")
         if view.flag("strip_path") and path in ("", "/"):
             view.warn("strip_path", "has no effect without a 'path'")
         found.append(
@@ -87,8 +113,67 @@ def routes(service: View) -> tuple[HttpRoute, ...]:
                 target=target,
                 host=view.text("host").lower(),
                 path="" if path == "/" else path,
-                published=view.whole("published") or 80,
-                strip_path=view.flag("strip_path") and path not in ("", "/"),
+                published=view.whole("published") or (443 if view.flag("tls") else 80),
+                tls=view.flag("tls"),
+                http2=view.flag("http2"),
+                strip_path=view.flag("strip_path") and path not in ("", "/") and not rules.rewrite,
+                rules=rules,
             )
         )
     return tuple(found)
+
+
+def balancing(view: View) -> Balancing:
+    known = {method.value: method for method in BalanceMethod}
+    method = known.get(view.text("method"), BalanceMethod.TWO_CHOICES)
+    kind, _, name = view.text("by").partition(" ")
+    if view.has("by") and method is not BalanceMethod.HASH:
+        view.error("by", f"is of the method hash, but the method is {method}", "leave it out, or write `method: hash`")
+        kind = ""
+    slow_start = view.seconds("slow_start") or 0.0
+    if slow_start > 3600:
+        view.error("slow_start", "more than an hour is too long")
+        slow_start = 0.0
+    if slow_start and method is BalanceMethod.HASH:
+        view.warn("slow_start", "has no effect for the method hash")
+    queue_s, queue_most = _queue(view)
+    return Balancing(
+        method=method,
+        hash_header=name if kind == "header" else "",
+        hash_cookie=name if kind == "cookie" else "",
+        weight=view.text("weight"),
+        prefer=view.text("prefer"),
+        slow_start_s=slow_start,
+        max_in_flight=view.whole("max_in_flight") or 0,
+        queue_s=queue_s,
+        queue_most=queue_most,
+    )
+
+
+def _queue(view: View) -> tuple[float, int]:
+    """How long a request waits for a replica that has less than `max_in_flight`, in seconds, and how many do."""
+    if not view.has("max_in_flight"):
+        if view.has("queue"):
+            view.error("queue", "nobody waits without a 'max_in_flight'", "say how many requests a replica may have in flight")
+        return 0.0, 0
+    queue = view.child("queue")
+    wait_s, most = queue.seconds("for"), queue.whole("most")
+    wait_s, most = _QUEUE_S if wait_s is None else wait_s, _QUEUE_MOST if most is None else most
+    if not 0 < wait_s <= _LONGEST_QUEUE_S:
+        queue.error("for", "is not more than 0s and at most 1h")
+    return (wait_s, most) if most else (0.0, 0)
+
+
+def proxy_protocol(rookery: View, published: Sequence[Port], routes: Sequence[HttpRoute]) -> int:
+    """The version of the header that replicas get; 0 is none."""
+    version = {"v1": 1, "v2": 2}.get(rookery.text("proxy_protocol"), 0)
+    if not version:
+        return 0
+    if routes or any(port.app_protocol in ("http", "http2") for port in published):
+        hint = "leave it out: X-Forwarded-For says who asks"
+        rookery.error("proxy_protocol", "is for TCP, but the service has HTTP routes or ports", hint)
+    elif not any(port.mode is PortMode.INGRESS and port.protocol is PortProtocol.TCP for port in published):
+        rookery.error("proxy_protocol", "no connection passes the proxies", "publish a TCP port under `ports:`")
+    else:
+        return version
+    return 0

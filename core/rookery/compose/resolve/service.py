@@ -4,14 +4,16 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from rookery.compose.resolve import deploy, ports
+from rookery.compose.resolve.autoscale import autoscale
 from rookery.compose.resolve.container import container
 from rookery.compose.resolve.content import Contents
 from rookery.compose.resolve.environment import environment, labels
 from rookery.compose.resolve.mounts import check_targets, mounts
 from rookery.compose.resolve.networks import attachments, network_mode
 from rookery.compose.resolve.probe import probe
+from rookery.compose.resolve.rollout import obstacles, strategy
 from rookery.compose.view import View
-from rookery.model import Dependency, DependencyCondition, OnDisconnect, RuntimeKind, ServiceSpec
+from rookery.model import Dependency, DependencyCondition, OnDisconnect, Replicated, RuntimeKind, ServiceSpec
 
 _OF_CONTAINERS = """
     cap_add cap_drop cgroup_parent devices dns dns_opt dns_search domainname extra_hosts group_add hostname image init ipc logging
@@ -56,6 +58,13 @@ def service_spec(name: str, service: View, around: Surroundings) -> ServiceSpec:
         if mode or runtime is RuntimeKind.PROCESS
         else attachments(service, name, around.app, around.networks, around.aliases.get(name, ()))
     )
+    routes = ports.routes(service)
+    on_disconnect = OnDisconnect.STOP if action.text("action") == "stop" else OnDisconnect.KEEP
+    scaling = autoscale(service, kind, published, routes, (reservations, limits))
+    most = Replicated(replicas=scaling.maximum) if scaling is not None else kind
+    in_the_way = obstacles(published, most, mounted if runtime is RuntimeKind.DOCKER else (), on_disconnect)
+    update = deploy.update(service, "update_config", in_the_way)
+    rollback = deploy.update(service, "rollback_config", in_the_way)
     return ServiceSpec(
         name=name,
         container=container(
@@ -72,20 +81,36 @@ def service_spec(name: str, service: View, around: Surroundings) -> ServiceSpec:
         limits=limits,
         placement=deploy.placement(service),
         restart=deploy.restart(service, kind),
-        update=deploy.update(service, "update_config", published),
-        rollback=deploy.update(service, "rollback_config", published),
+        update=update,
+        rollback=rollback,
         ports=published,
         expose=ports.expose(service),
-        routes=ports.routes(service),
+        routes=routes,
         probe=probe(service),
         depends_on=_dependencies(name, service, around.aliases),
         labels=dict(sorted(service.child("deploy").labels("labels").items())),
         drain_timeout_s=30.0 if drain is None else drain,
-        on_disconnect=OnDisconnect.STOP if action.text("action") == "stop" else OnDisconnect.KEEP,
+        on_disconnect=on_disconnect,
         on_disconnect_after_s=action.seconds("after") or 0.0,
         runtime=runtime,
         rebalance=rookery.text("rebalance").lower() not in ("off", "false"),
+        strategy=strategy(service, kind, (update, rollback), in_the_way, published, routes),
+        balancing=ports.balancing(rookery.child("balance")),
+        proxy_protocol=ports.proxy_protocol(rookery, published, routes),
+        autoscale=scaling,
+        allow=_allowed(rookery, around.app, published=bool(published or routes)),
     )
+
+
+def _allowed(rookery: View, app: str, *, published: bool) -> tuple[str, ...]:
+    """Who may reach what the service publishes, each once."""
+    named = rookery.texts("allow")
+    if named and not published:
+        rookery.warn("allow", "has no effect: the service publishes nothing", "add `ports:` or x-rookery.http")
+    for name in named:
+        if name.partition("/")[0] == app:
+            rookery.warn("allow", f"'{name}' is of this app, which may reach it anyway", "leave it out")
+    return tuple(dict.fromkeys(named))
 
 
 def _check_source(service: View, runtime: RuntimeKind) -> None:

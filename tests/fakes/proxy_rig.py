@@ -3,35 +3,22 @@
 import asyncio
 import contextlib
 import os
-import random
 import signal
-import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from fake_routing import FakeRouting
-from rookery.model import Endpoint, ListenProtocol, ReplicaId, Route, RouteId
+from ports import free_port as free_port
+from rookery.model import Endpoint, ListenProtocol, ReplicaId, Route, RouteId, Split
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Answer = tuple[int, dict[str, str], bytes]
 
 
-def free_port() -> int:
-    """A port that nothing listens on: connections to it are refused until something does.
-
-    Below the ports that the kernel gives to outgoing connections, one of which could take it meanwhile.
-    """
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
-
-
-def endpoint(replica: str, port: int, *, target: int = 80) -> Endpoint:
-    return Endpoint(replica_id=ReplicaId(replica), address="127.0.0.1", port=port, target=target)
+def endpoint(replica: str, port: int, *, target: int = 80, revision: int = 1) -> Endpoint:
+    return Endpoint(replica_id=ReplicaId(replica), address="127.0.0.1", port=port, target=target, revision=revision)
 
 
 def route(
@@ -43,12 +30,17 @@ def route(
     path: str = "",
     why_empty: str = "",
     strip_path: bool = False,
+    split: Split | None = None,
 ) -> Route:
     app, service = name.split("/")
     return Route(
         id=RouteId(f"{name}:{port}{host}{path}"), app=app, service=service, port=port, protocol=protocol, host=host, path=path,
-        endpoints=endpoints, why_empty=why_empty, strip_path=strip_path,
+        endpoints=endpoints, why_empty=why_empty, strip_path=strip_path, split=split,
     )  # fmt: skip
+
+
+def split(share: int, *replicas: str, cookie: str = "", header: str = "") -> Split:
+    return Split(share=share, replica_ids=tuple(ReplicaId(name) for name in replicas), sticky_cookie=cookie, sticky_header=header)
 
 
 class Backend:
@@ -128,8 +120,9 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 class Proxy:
     """A rookery-proxy process."""
 
-    def __init__(self, manager: str, data: Path, *, workers: int) -> None:
-        self._arguments = ["--manager", manager, "--data", str(data), "--bind", "127.0.0.1", "--workers", str(workers)]
+    def __init__(self, manager: str, data: Path, *, workers: int, arguments: Sequence[str] = ()) -> None:
+        self._arguments = ["--insecure", "--manager", manager, "--data", str(data), "--bind", "127.0.0.1"]
+        self._arguments += ["--workers", str(workers), *arguments]
         self._process: asyncio.subprocess.Process | None = None
         self._log_path = data / "proxy.log"
 
@@ -152,11 +145,16 @@ class Proxy:
     def log(self) -> str:
         return self._log_path.read_text()
 
+    async def ended(self) -> int:
+        """Its status, once it has ended by itself."""
+        assert self._process is not None
+        return await self._process.wait()
+
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.send_signal(number)
-        return await asyncio.wait_for(self._process.wait(), 20)
+        return await asyncio.wait_for(self._process.wait(), 60)
 
 
 class Rig:
@@ -174,10 +172,11 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def rig(*, workers: int = 1) -> AsyncIterator[Rig]:
+async def rig(*arguments: str, workers: int = 1, report_s: float = 0.05) -> AsyncIterator[Rig]:
+    """`arguments` are further ones of the proxy."""
     with tempfile.TemporaryDirectory() as name:
-        async with FakeRouting() as routing:
-            proxy = Proxy(routing.address, Path(name), workers=workers)
+        async with FakeRouting(report_s=report_s) as routing:
+            proxy = Proxy(routing.address, Path(name), workers=workers, arguments=arguments)
             await proxy.start()
             try:
                 yield Rig(routing, proxy)

@@ -1,0 +1,1 @@
+"""The manager's authority, who its callers are, and what each of them may do."""

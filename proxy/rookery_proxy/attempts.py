@@ -1,0 +1,88 @@
+"""A request's way to an endpoint: whom it has been to, on which connection it goes next, and whether it goes out again.
+
+Invariant: the endpoint is one of the route as it is now; one that was tried is not chosen again while there is another.
+"""
+
+from rookery_proxy.balance import Context
+from rookery_proxy.head import Refusal
+from rookery_proxy.live_endpoint import LiveEndpoint, dial
+from rookery_proxy.live_route import LiveRoute
+from rookery_proxy.resend import free_again, may_resend
+from rookery_proxy.upstream import Asker, Upstream
+
+_MOST_TRIED = 5
+
+
+class Attempts:
+    """Of the request that a connection has in hand."""
+
+    __slots__ = ("_broke", "_fresh_breaks", "_resends", "key", "point", "replay", "tried", "why_broke")
+
+    def __init__(self) -> None:
+        self.tried: list[LiveEndpoint] = []
+        self._broke: list[LiveEndpoint] = []  # of those, the ones that took the request
+        self._resends = 0
+        self._fresh_breaks = 0  # of connections that were made for it
+        self.why_broke: Refusal | None = None  # the latest
+        self.replay: bytes | None = None  # the request, if it may go out again
+        self.point = 0.0  # between the sides of a split
+        self.key = b""  # what is hashed
+
+    def forget(self) -> None:
+        """The next request begins."""
+        if self.tried or self._resends:
+            self.tried.clear()
+            self._broke.clear()
+            self._resends = self._fresh_breaks = 0
+            self.why_broke = None
+
+    def reach(self, context: Context, route: LiveRoute, asker: Asker) -> Upstream | str:
+        """The connection to send it on, idle until now or just being made; or why there is none."""
+        upstream = self._reach(context, route, asker)
+        while isinstance(upstream, str) and self._broke:
+            self.tried, self._broke = free_again(self.tried, self._broke)
+            upstream = self._reach(context, route, asker)
+        return upstream
+
+    def goes_again(self, route: LiveRoute, endpoint: LiveEndpoint, refusal: Refusal, now: float, *, fresh: bool) -> bool:
+        """Takes down that it broke at that endpoint, without a byte of an answer. Returns whether it is to go out again."""
+        if self.replay is None or not may_resend(self._resends, self._fresh_breaks) or not route.spend_resend(now):
+            return False
+        self._resends += 1
+        self._fresh_breaks += fresh
+        self.why_broke = refusal
+        self.tried.append(endpoint)
+        self._broke.append(endpoint)
+        return True
+
+    def _reach(self, context: Context, route: LiveRoute, asker: Asker) -> Upstream | str:
+        now, tried = context.loop.now, self.tried
+        why = ""
+        while len(tried) < _MOST_TRIED:
+            if route.sides is None:
+                endpoint = route.choose(now, tried, self.key)
+            else:
+                endpoint = route.choose_at(self.point, now, tried, self.key)
+            if endpoint is None:
+                break
+            if endpoint.ejections:
+                route.begin_trial(endpoint, now)
+            idle = endpoint.idle
+            while idle:
+                upstream = idle.pop()
+                # To look first costs a system call: only for what can't go out again, or just found how stale connections are.
+                if (self.replay is None or self._resends) and upstream.is_stale():
+                    upstream.discard()
+                    continue
+                assert isinstance(upstream, Upstream)
+                upstream.reuse(asker)
+                return upstream
+            try:
+                sock = dial(endpoint)
+            except OSError as error:
+                why = error.strerror or str(error)
+                tried.append(endpoint)
+                route.connect_failed(endpoint, now)
+                continue
+            return Upstream(context, endpoint, sock, asker)
+        return why
