@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,7 @@ def manager() -> Iterator[str]:
         try:
             address = wait_for_address(Path(folder) / "address")
             spec = ServiceSpec(name="web", container=ContainerSpec(image="web:1"), mode=Replicated(replicas=REPLICAS))
+            os.environ["ROOKERY_CREDENTIAL"] = str(Path(folder) / "admin.pem")
             with Client(address) as client:
                 client.apply(AppSpec(name="bench", services=(spec,)))
                 deadline = time.monotonic() + READY_WITHIN_S

@@ -12,10 +12,11 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import docker.errors
 import floor
 from ours import Ours
 from report import cpu_s, machine, median, seconds, table
-from rig import Host, Rig
+from rig import Host, Rig, wait_until
 from swarm import Swarm
 
 HOSTS = 4
@@ -88,7 +89,12 @@ def clear(hosts: list[Host]) -> None:
 
     def one(host: Host) -> None:
         for container in host.engine.containers(everything=True):
-            host.engine.client.api.remove_container(container["Id"], force=True)
+            try:
+                host.engine.client.api.remove_container(container["Id"], force=True)
+            except docker.errors.APIError as error:
+                if error.status_code not in (404, 409):  # a swarm that was just left removes its own, too
+                    raise
+        wait_until(lambda: not host.engine.containers(everything=True), within_s=60, what="the engines to be empty")
         host.engine.client.networks.prune()
 
     with ThreadPoolExecutor(len(hosts)) as pool:

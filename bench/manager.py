@@ -1,9 +1,10 @@
 """A real manager with many agents that only speak: time to converge, what it costs when nothing happens, and one scale by 1.
 
-    python bench/manager.py [--agents 100] [--services 100] [--replicas 50]
+    python bench/manager.py [--agents 100] [--services 100] [--replicas 50] [--insecure]
 
 The peer's figure beside the first is Nomad's own: 2,000,000 containers on 6,100 hosts in 22 min 14 s, some 1,500 a second, with
-real containers and far more machines. Here agents run nothing, so it is the manager alone that is measured.
+real containers and far more machines. Here agents run nothing, so it is the manager alone that is measured. With --insecure
+against without it is what TLS costs.
 """
 
 import argparse
@@ -19,9 +20,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/fakes"))
 
+from certificates import admin_of, authority_of, issued
 from fake_agent import FakeAgent
 from rookery import channel
-from rookery.model import AppSpec, ContainerSpec, Port, Replicated, ServiceSpec
+from rookery.model import AppSpec, ContainerSpec, PartKind, Port, Replicated, ServiceSpec
 from rookery.v1 import control_pb2, control_pb2_grpc
 from rookery.wire import encode
 
@@ -70,15 +72,26 @@ async def measure(options: argparse.Namespace, data: Path) -> None:
         "--data",
         str(data),
         "--log-level",
-        "warning",
+        "error",
+        *(["--insecure"] if options.insecure else []),
     ]
     process = await asyncio.create_subprocess_exec(sys.executable, *command)
     try:
         await until((data / "address").exists)
         address = (data / "address").read_text().strip()
         async with AsyncExitStack() as stack:
-            control = control_pb2_grpc.ControlServiceStub(await stack.enter_async_context(channel.dial(address)))
-            agents = [FakeAgent(address, f"n{i}", heartbeat_s=1.0) for i in range(options.agents)]
+            authority = None if options.insecure else authority_of(data)
+            admin = None if options.insecure else admin_of(data)
+            control = control_pb2_grpc.ControlServiceStub(await stack.enter_async_context(channel.dial(address, admin)))
+            agents = [
+                FakeAgent(
+                    address,
+                    f"n{i}",
+                    heartbeat_s=1.0,
+                    identity=issued(authority, PartKind.AGENT, f"id-n{i}") if authority else None,
+                )
+                for i in range(options.agents)
+            ]
             for agent in agents:
                 await stack.enter_async_context(agent)
             total = options.services * options.replicas
@@ -132,6 +145,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=100)
     parser.add_argument("--services", type=int, default=100)
     parser.add_argument("--replicas", type=int, default=50)
+    parser.add_argument("--insecure", action="store_true", help="plain text")
     parser.add_argument("--profile", nargs="*", default=[], help="put before the module, such as: -m cProfile -o FILE")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:

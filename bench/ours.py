@@ -36,7 +36,7 @@ class Ours:
         self.manager = self.rig.manager(host=self.hosts[0], name=f"manager-{time.monotonic_ns()}")
         for host in self.hosts:
             self.agents[host.name] = self.rig.agent(host, self.manager, name=f"{host.name}-{time.monotonic_ns()}")
-        self.client = Client(self.manager.address, timeout_s=60)
+        self.client = Client(self.manager.address, identity=self.manager.admin, timeout_s=60)
         wait_until(lambda: self.client.get_cluster().nodes_ready == len(self.hosts), within_s=60, what="all nodes to be ready")
         return self
 
@@ -60,6 +60,13 @@ class Ours:
 
     def ready(self) -> int:
         return sum(status.ready for status in self.client.list_services(APP))
+
+    def scale(self, count: int) -> None:
+        self.client.scale(APP, SERVICE, count)
+
+    def restart_manager(self) -> None:
+        self.manager.kill()
+        self.manager.start()
 
     def remove(self) -> float:
         """Seconds until no container of the app is left on any engine."""

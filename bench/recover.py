@@ -3,7 +3,10 @@
     PYTHONPATH=tests/cluster python bench/recover.py [--replicas 40] [--rounds 3]
 
 From the SIGKILL of a container's first process until its replacement runs; from the cut of a node's cable until all replicas
-run on the other nodes; and how many replicas the node has some time after its return. What runs is what the engines say.
+run on the other nodes; how many replicas the node has some time after its return; from the SIGKILL of a node's engine, which is
+started again at once and then ends the containers that it finds, until all replicas run; and from the SIGKILL of the manager,
+started again at once too, until one replica more runs that it is asked for from then on. Swarm's manager is an engine, whose
+containers end with it; Rookery's is a process beside them. What runs is what the engines say.
 """
 
 import argparse
@@ -11,10 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import docker.errors
+import requests
 from deploy import clear
 from ours import LABEL, Ours
 from report import machine, seconds, table
 from rig import Host, Rig, wait_until
+from rookery.client.errors import ClientError
 from swarm import Swarm
 
 HOSTS = 4
@@ -23,6 +29,12 @@ RETURN_S = 40  # how long a returned node is watched
 
 class Cluster(Protocol):
     def deploy(self, count: int) -> float: ...
+
+    def restart_manager(self) -> None:
+        """SIGKILL, and started again at once; may return before it answers."""
+
+    def scale(self, count: int) -> None:
+        """Raises while the manager doesn't take it."""
 
 
 def main() -> None:
@@ -36,7 +48,7 @@ def main() -> None:
     seen: dict[str, dict[str, list[float]]] = {}
     with Rig(HOSTS) as rig:
         for side in ("Rookery", "Swarm"):
-            seen[side] = {"killed": [], "cut": [], "back": []}
+            seen[side] = {name: [] for name in ("killed", "cut", "back", "engine", "manager")}
             for number in range(options.rounds):
                 figures = _ours(rig, options.replicas) if side == "Rookery" else _swarm(rig, options.replicas)
                 for name, value in figures.items():
@@ -53,6 +65,8 @@ def main() -> None:
             f"replicas on it {RETURN_S} s after its return",
             *(" ".join(f"{value:.0f}" for value in seen[side]["back"]) for side in seen),
         ],
+        [f"engine killed and started -> all {options.replicas} run", *(seconds(seen[side]["engine"]) for side in seen)],
+        ["manager killed and started -> one more replica runs", *(seconds(seen[side]["manager"]) for side in seen)],
     ]
     print("\n" + table(["case", *seen], rows))
 
@@ -86,7 +100,30 @@ def _measure(rig: Rig, cluster: Cluster, count: int, label: str) -> dict[str, fl
 
     last.restore()
     time.sleep(RETURN_S)
-    return {"killed": killed_s, "cut": cut_s, "back": float(running([last], label))}
+    back = running([last], label)
+
+    old = set(victim.engine.started(label=label).values())
+    began = time.monotonic()
+    victim.engine.kill()
+    victim.engine.start()
+    victim.engine.wait_ready()
+    _until(lambda: running(rig.hosts, label) == count and not old & set(victim.engine.started(label=label).values()))
+    engine_s = time.monotonic() - began
+
+    began = time.monotonic()
+    cluster.restart_manager()
+    _until(lambda: _taken(lambda: cluster.scale(count + 1)))
+    _until(lambda: all(host.engine.ready() for host in rig.hosts) and running(rig.hosts, label) == count + 1)
+    manager_s = time.monotonic() - began
+    return {"killed": killed_s, "cut": cut_s, "back": float(back), "engine": engine_s, "manager": manager_s}
+
+
+def _taken(call: Callable[[], None]) -> bool:
+    try:
+        call()
+    except (ClientError, docker.errors.APIError, requests.RequestException):
+        return False
+    return True
 
 
 def _fresh(host: Host, label: str, before: set[str]) -> bool:

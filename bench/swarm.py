@@ -48,12 +48,51 @@ class Swarm:
             template["Networks"] = [{"Target": made["Id"], "Aliases": ["busybox"]}]
         self._api.create_service(template, name="busybox", mode={"Replicated": {"Replicas": count}})
 
+    def serve(
+        self, count: int, template: dict[str, Any], *, endpoint: dict[str, Any] | None = None, update: dict[str, Any]
+    ) -> None:
+        """Creates a service of so many tasks on an overlay network and waits until all run."""
+        made = self._api.create_network("swarm_default", driver="overlay", scope="swarm", attachable=True)
+        networks = [{"Target": made["Id"], "Aliases": ["busybox"]}]
+        self._template = {**template, "Networks": networks}
+        self._rest = {"mode": {"Replicated": {"Replicas": count}}, "update_config": update, "endpoint_spec": endpoint}
+        self._api.create_service(self._template, name="busybox", **self._rest)
+        wait_until(lambda: self.running() == count, within_s=300, what=f"{count} tasks to run", every_s=0.05)
+
+    def update(self, environment: list[str]) -> None:
+        """Begins an update to tasks with another environment."""
+        service = self._api.inspect_service("busybox")
+        container = {**self._template["ContainerSpec"], "Env": environment}
+        template = {**self._template, "ContainerSpec": container}
+        self._api.update_service(service["ID"], service["Version"]["Index"], template, name="busybox", **self._rest)
+
+    def update_state(self) -> str:
+        return str(self._api.inspect_service("busybox").get("UpdateStatus", {}).get("State", ""))
+
     def tasks(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._api.tasks(filters={"desired-state": "running"})
         return found
 
     def running(self) -> int:
         return sum(1 for task in self.tasks() if task["Status"]["State"] == "running")
+
+    def scale(self, count: int) -> None:
+        service = self._api.inspect_service("busybox")
+        spec = service["Spec"]
+        self._api.update_service(
+            service["ID"],
+            service["Version"]["Index"],
+            spec["TaskTemplate"],
+            name="busybox",
+            mode={"Replicated": {"Replicas": count}},
+            networks=spec.get("Networks"),
+        )
+
+    def restart_manager(self) -> None:
+        engine = self.hosts[0].engine
+        engine.kill()
+        engine.start()
+        self._api = engine.client.api
 
     def remove(self) -> float:
         """Seconds until no container of the service is left on any engine."""
