@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError
 from rookery.model import Assignment, ReplicaId
@@ -59,14 +60,30 @@ def complete(held: Held) -> bool:
     return all(len(a.files) >= len(a.spec.container.files) for a in held.assignments.values())
 
 
-def dump(held: Held) -> bytes:
-    message = dispatch_pb2.AssignmentSet(generation=held.generation)
-    message.assignments.extend([encode(replace(a, files=())) for a in held.assignments.values()])
-    return message.SerializeToString()
+class Copy:
+    """The copy on disk as it is to be written. What stays as it is is encoded once, however often the set changes."""
+
+    def __init__(self) -> None:
+        self._parts: dict[ReplicaId, tuple[Assignment, bytes]] = {}
+
+    def of(self, held: Held) -> bytes:
+        self._parts = {replica_id: self._part(a) for replica_id, a in held.assignments.items()}
+        # Messages that are written one after another are read as one, with all that they repeat.
+        return b"".join([_part(generation=held.generation), *[part for _, part in self._parts.values()]])
+
+    def _part(self, a: Assignment) -> tuple[Assignment, bytes]:
+        known = self._parts.get(a.replica_id)
+        if known is not None and known[0] is a:
+            return known
+        return a, _part(assignments=[encode(replace(a, files=()))])
+
+
+def _part(**fields: Any) -> bytes:
+    return dispatch_pb2.AssignmentSet(**fields).SerializeToString()
 
 
 def load(data: bytes) -> Held:
-    """What `dump` made. Raises ValueError for anything else."""
+    """What a copy says. Raises ValueError for anything else."""
     try:
         message = dispatch_pb2.AssignmentSet.FromString(data)
         return take_set(Held(), message.generation, tuple([decode(Assignment, a) for a in message.assignments]))

@@ -17,8 +17,8 @@ from rookery.model import NodeId, Reach, ReplicaId, RuntimeKind
 from rookery.process import Stop
 from rookery.wire import from_bytes, to_bytes
 
-from rookery_agent import assignments, record
-from rookery_agent.assignments import Held, read, write_durably
+from rookery_agent import record
+from rookery_agent.assignments import Copy, Held, load, read, write_durably
 from rookery_agent.record import Record
 
 log = logging.getLogger("rookery.agent")
@@ -29,6 +29,7 @@ class Home:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._copy = Copy()
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -66,7 +67,7 @@ class Home:
     def held(self) -> Held:
         """What was held at the end; nothing where it can't be read, until the manager says it anew."""
         try:
-            return assignments.load(read(self.path / "assignments"))
+            return load(read(self.path / "assignments"))
         except (OSError, ValueError) as error:
             log.warning("the assignments on disk can't be used (%s); the manager is asked for all of them", error)
             return Held()
@@ -104,7 +105,7 @@ class Home:
 
     async def keep(self, held: Held) -> None:
         """The set is on disk when this returns. Raises OSError."""
-        await asyncio.to_thread(write_durably, self.path / "assignments", assignments.dump(held))
+        await asyncio.to_thread(write_durably, self.path / "assignments", self._copy.of(held))
 
     async def remember(self, records: Mapping[ReplicaId, Record]) -> None:
         data = record.dump(records)

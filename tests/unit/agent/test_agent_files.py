@@ -17,7 +17,7 @@ from rookery.model import (
     ReplicaId,
     ServiceSpec,
 )
-from rookery_agent.assignments import Held, complete, dump, load, take_delta, take_set
+from rookery_agent.assignments import Copy, Held, complete, load, take_delta, take_set
 from rookery_agent.runtime import files
 from rookery_agent.runtime.files import ReplicaFiles, in_memory
 from rookery_agent.runtime.place import Place
@@ -124,7 +124,7 @@ def test_a_locked_manager_takes_no_contents_away() -> None:
 
 
 def test_no_content_is_on_disk() -> None:
-    data = dump(take_set(Held(), 1, (assigned(SECRET, CONFIG),)))
+    data = Copy().of(take_set(Held(), 1, (assigned(SECRET, CONFIG),)))
     assert b"planted" not in data
     assert not complete(load(data))
 

@@ -23,7 +23,9 @@ from rookery.model import (
     ServiceSpec,
 )
 from rookery.v1 import dispatch_pb2
-from rookery_agent.assignments import Gap, Held, complete, dump, load, take_delta, take_set
+from rookery.wire import encode
+from rookery_agent import assignments
+from rookery_agent.assignments import Copy, Gap, Held, complete, load, take_delta, take_set
 from rookery_agent.lease import Lease
 from rookery_agent.session import Hooks, Session, Vitals
 
@@ -245,7 +247,7 @@ def test_missing_contents_of_secrets_make_it_ask_for_all() -> None:
     async def test(manager: FakeManager, _agent: Agent, _session: Session) -> None:
         assert manager.heard_of("hello")[0].generation == 0
 
-    play(test, held=load(dump(Held(generation=5, assignments={ReplicaId("a"): assigned("a", secret=True)}))))
+    play(test, held=load(Copy().of(Held(generation=5, assignments={ReplicaId("a"): assigned("a", secret=True)}))))
 
 
 def test_nonsense_ends_the_stream_not_the_agent() -> None:
@@ -315,12 +317,23 @@ def test_what_no_honest_manager_says_is_refused_and_changes_nothing(what: str, c
 
 def test_contents_of_secrets_never_get_on_the_disk() -> None:
     held = Held(generation=5, assignments={ReplicaId("a"): assigned("a", secret=True)})
-    data = dump(held)
+    data = Copy().of(held)
     assert b"hunter2" not in data
     back = load(data)
     assert back.generation == 5
     assert complete(held)
     assert not complete(back)
+
+
+def test_a_copy_encodes_what_changed_and_says_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[str] = []
+    monkeypatch.setattr(assignments, "encode", lambda a: (encoded.append(a.replica_id), encode(a))[1])
+    copy = Copy()
+    held = take_set(Held(), 3, (assigned("a"), assigned("b"), assigned("c")))
+    copy.of(held)
+    held = take_delta(held, 3, 5, (replace(assigned("b"), revision=2), assigned("d")), (ReplicaId("c"),))
+    assert load(copy.of(held)) == held
+    assert encoded == ["a", "b", "c", "b", "d"]
 
 
 @pytest.mark.parametrize("data", [b"\xff\xff\xff", b"not a set at all"])
