@@ -124,6 +124,8 @@ def _why(
     left = [replica for replica in alive if replica.id not in updated_ids]
     if left:
         return f"{_count(len(left), 'replica')} to stop ({left[0].name} is {left[0].state})"
+    if len(updated) == wanted:  # a job's: it runs, and has not ended
+        return f"{_count(len(updated), 'replica')} to complete"
     return f"{_count(len(updated) - wanted, 'replica')} more than wanted"
 
 

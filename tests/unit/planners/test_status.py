@@ -102,3 +102,4 @@ def test_a_job_is_done_when_so_many_completed() -> None:
         replica(1, S.STOPPED, exit_code=0), replica(2, S.FAILED, exit_code=1, why="exited with status 1"), specs=specs
     )
     assert (failed.converged, failed.why) == (False, "shop/web.2 failed: exited with status 1")
+    assert status(replica(1), replica(2), specs=specs).why == "2 replicas to complete"
