@@ -115,12 +115,12 @@ async def settle(
     stable_s: float = STABLE_S,
     silent: bool = False,
 ) -> Ended:
-    """Waits as `converge` does and shows it, with the last words of what failed; a timeout of None does not wait at all."""
+    """Waits as `converge` does and shows it, with the last words of what failed or restarts; a timeout of None does not wait."""
     if timeout_s is None:
         return Ended(Outcome.DONE, Look([]), 0.0)
     with progress(silent=silent) as display:
         ended = await converge(client, app, display, since=since, timeout_s=timeout_s, services=services, stable_s=stable_s)
-    if ended.outcome is Outcome.FAILED and not silent:
+    if ended.outcome is not Outcome.DONE and not silent:
         for line in await _last_words(client, ended.look):
             click.echo(line)
     return ended
@@ -141,7 +141,7 @@ async def until_gone(client: AsyncClient, app: str, display: Display, *, timeout
 
 
 async def _last_words(client: AsyncClient, look: Look) -> list[str]:
-    """What the replicas that failed wrote last, as far as it can still be read."""
+    """What the replicas that failed or keep restarting wrote last, as far as it can still be read."""
     words: list[str] = []
     with contextlib.suppress(ClientError, TimeoutError):
         async with asyncio.timeout(_LAST_WORDS_WITHIN_S):

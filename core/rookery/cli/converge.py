@@ -75,19 +75,24 @@ def _line(
         worst = (stuck or new)[-1]
         why = f"{count}: {worst.name} failed: {one_line(worst.why) or 'no reason given'}"
         return Line(key, why, Outcome.FAILED, culprit=worst.id)
-    return Line(key, count, waits=waits_for(status, replicas))
+    restarting = next((r for r in _coming(status, replicas) if r.restarts), None)
+    return Line(key, count, waits=waits_for(status, replicas), culprit=restarting.id if restarting else "")
 
 
 def waits_for(status: ServiceStatus, replicas: Iterable[Replica]) -> str:
     """What a service waits for, in a few words: what most of its replicas that are not ready say, else what the manager says."""
-    current = [r for r in replicas if r.revision == status.service.revision and not r.ended]
-    states = Counter(r.state for r in current if not r.ready)
+    coming = _coming(status, replicas)
+    states = Counter(r.state for r in coming)
     # One that is assigned says why it is on its node, which is nothing that it waits for.
-    whys = Counter(one_line(r.why) for r in current if not r.ready and r.why and r.state is not ReplicaState.ASSIGNED)
+    whys = Counter(one_line(r.why) for r in coming if r.why and r.state is not ReplicaState.ASSIGNED)
     counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
     if not counted:
         return one_line(status.why)
     return f"{counted}: {whys.most_common(1)[0][0]}" if whys else counted
+
+
+def _coming(status: ServiceStatus, replicas: Iterable[Replica]) -> list[Replica]:
+    return [r for r in replicas if r.revision == status.service.revision and not r.ended and not r.ready]
 
 
 def _place(replica: Replica) -> object:

@@ -15,7 +15,7 @@ class Outcome(Enum):
 class Line:
     """What is shown of one thing that is waited for: how far it is, and what it `waits` for; `outcome` None is: not yet.
 
-    `culprit` is the id of the replica that made it fail.
+    `culprit` is the id of the replica that made it fail, or keeps restarting.
     """
 
     subject: str

@@ -66,6 +66,13 @@ def test_what_it_waits_for(replicas: list[Replica], text: str) -> None:
     assert (look.outcome, look.lines[0].whole) == (None, text)
 
 
+def test_one_that_keeps_restarting_is_named_for_its_last_words() -> None:
+    well, restarting = replica(1, ReplicaState.RUNNING, ready=True, restarts=3), replica(2, ReplicaState.RUNNING, restarts=2)
+    look = look_at_services([status()], [well, restarting], frozenset(), {})
+    assert (look.outcome, look.lines[0].culprit) == (None, restarting.id)
+    assert look_at_services([status()], [well, replica(2, ReplicaState.STARTING)], frozenset(), {}).lines[0].culprit == ""
+
+
 def test_an_update_counts_the_new_ones() -> None:
     look = look_at_services([status(ready=3, updated=1)], [], frozenset(), {})
     assert look.lines[0].text == "1/2 updated, 3 ready"
