@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
-from busybox_image import archive, busybox
+from busybox_image import busybox
 from memory_files import files_of
 from rookery.model import (
     Argv,
@@ -63,22 +62,6 @@ class Bench:
         return Assignment(replica_id=replica_id, app="contract", service="web", slot=1, revision=1, spec=spec)
 
 
-@pytest.fixture(scope="session")
-def engine_image() -> Iterator[str]:
-    program = busybox()
-    if program is None:
-        pytest.skip("no static busybox on this machine, and it can't be installed")
-    try:
-        client = docker.from_env(timeout=60)
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    name = f"rookery-contract-{uuid.uuid4().hex[:8]}"
-    client.api.import_image_from_data(archive(program), repository=name, tag="1")
-    yield f"{name}:1"
-    client.images.remove(f"{name}:1", force=True)
-    client.close()
-
-
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "process"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -86,7 +69,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def engine(kind: str, request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("engine_image")) if kind == "docker" else ""
+    return str(request.getfixturevalue("image")) if kind == "docker" else ""
 
 
 def check(kind: str, engine: str, data: Path, test: Callable[[Bench], Awaitable[None]]) -> None:

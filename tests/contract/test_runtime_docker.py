@@ -3,13 +3,11 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import docker
 import pytest
-from busybox_image import archive, busybox
 from memory_files import files_of
 from rookery.model import (
     Argv,
@@ -31,27 +29,6 @@ from rookery_agent.runtime.place import Place
 from rookery_agent.runtime.protocol import ImageMissing, InstanceState, RuntimeFailure
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Any]:
-    try:
-        client = docker.from_env(timeout=60)
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def image(engine: Any) -> Iterator[str]:
-    program = busybox()
-    if program is None:
-        pytest.skip("no static busybox on this machine, and it can't be installed")
-    name = f"rookery-docker-{uuid.uuid4().hex[:8]}"
-    engine.api.import_image_from_data(archive(program), repository=name, tag="1")
-    yield f"{name}:1"
-    engine.images.remove(f"{name}:1", force=True)
 
 
 def assigned(image: str, script: str = "sleep 300", **container: Any) -> Assignment:
@@ -139,19 +116,19 @@ def test_a_secret_without_its_content_is_named(image: str) -> None:
     play(test)
 
 
-def test_a_network_is_made_shared_by_nodes_and_removed_with_the_last(image: str, engine: Any) -> None:
+def test_a_network_is_made_shared_by_nodes_and_removed_with_the_last(image: str, docker_client: Any) -> None:
     async def test(node: Callable[[str], DockerRuntime]) -> None:
         network = f"rookery_test_{uuid.uuid4().hex[:8]}"
         joined = (NetworkAttachment(network=network, aliases=("web",)),)
         first, second = (assigned(image, networks=joined) for _ in range(2))
         await asyncio.gather(begin(node("n1"), first), begin(node("n2"), second))
-        assert len(await asyncio.to_thread(engine.networks.list, names=[network])) == 1
+        assert len(await asyncio.to_thread(docker_client.networks.list, names=[network])) == 1
         assert [i.replica_id for i in await node("n1").list()] == [first.replica_id]
         assert (await node("n1").execute(first.replica_id, ("nc", "-z", "web", "9"), timeout_s=20))[1] is not None
         await node("n1").remove(first.replica_id)
-        assert len(await asyncio.to_thread(engine.networks.list, names=[network])) == 1
+        assert len(await asyncio.to_thread(docker_client.networks.list, names=[network])) == 1
         await node("n2").remove(second.replica_id)
-        assert await asyncio.to_thread(engine.networks.list, names=[network]) == []
+        assert await asyncio.to_thread(docker_client.networks.list, names=[network]) == []
 
     play(test)
 
@@ -174,10 +151,10 @@ def test_an_external_volume_is_never_made(image: str) -> None:
     play(test)
 
 
-def test_endpoints_on_a_named_network(image: str, engine: Any) -> None:
+def test_endpoints_on_a_named_network(image: str, docker_client: Any) -> None:
     async def test(node: Callable[..., DockerRuntime]) -> None:
         network = f"rookery_test_{uuid.uuid4().hex[:8]}"
-        outer = await asyncio.to_thread(engine.networks.create, network)
+        outer = await asyncio.to_thread(docker_client.networks.create, network)
         try:
             runtime, a = node("n1", network), assigned(image, networks=(NetworkAttachment(network=f"{network}_app"),))
             await begin(runtime, a)
@@ -187,7 +164,7 @@ def test_endpoints_on_a_named_network(image: str, engine: Any) -> None:
             await asyncio.to_thread(outer.reload)
             assert [c["IPv4Address"].partition("/")[0] for c in outer.attrs["Containers"].values()] == [endpoint.address]
             await runtime.remove(a.replica_id)
-            assert await asyncio.to_thread(engine.networks.list, names=[f"{network}_app"]) == []
+            assert await asyncio.to_thread(docker_client.networks.list, names=[f"{network}_app"]) == []
         finally:
             await asyncio.to_thread(outer.remove)
 
@@ -210,16 +187,16 @@ def test_a_registry_that_is_away_is_no_error_when_the_image_is_here(image: str) 
     play(test)
 
 
-def test_what_a_killed_agent_left_half_made_is_made_anew(image: str, engine: Any) -> None:
+def test_what_a_killed_agent_left_half_made_is_made_anew(image: str, docker_client: Any) -> None:
     async def test(node: Callable[[str], DockerRuntime]) -> None:
         mounts, files = secret("/run/secrets/key")
         a = with_files(image, mounts, files, {})
         await begin(node("n1"), a)
         (whole,) = await node("n1").list()
-        attributes = (await asyncio.to_thread(engine.containers.get, whole.id)).attrs
+        attributes = (await asyncio.to_thread(docker_client.containers.get, whole.id)).attrs
         await node("n1").remove(a.replica_id)
         name, labels = attributes["Name"].lstrip("/"), attributes["Config"]["Labels"]
-        await asyncio.to_thread(engine.containers.create, image, ["sleep", "9"], name=name, labels=labels)
+        await asyncio.to_thread(docker_client.containers.create, image, ["sleep", "9"], name=name, labels=labels)
         (half,) = await node("n1").list()
         assert half.state is InstanceState.CREATED
         made = await node("n1").start(a)
@@ -229,11 +206,11 @@ def test_what_a_killed_agent_left_half_made_is_made_anew(image: str, engine: Any
     play(test)
 
 
-def test_a_strangers_container_of_the_same_name_is_left_alone(image: str, engine: Any) -> None:
+def test_a_strangers_container_of_the_same_name_is_left_alone(image: str, docker_client: Any) -> None:
     async def test(node: Callable[[str], DockerRuntime]) -> None:
         a = assigned(image)
         name = f"docker-web-1-{a.replica_id[:8]}"
-        stranger = await asyncio.to_thread(engine.containers.create, image, ["sleep", "9"], name=name)
+        stranger = await asyncio.to_thread(docker_client.containers.create, image, ["sleep", "9"], name=name)
         try:
             with pytest.raises(RuntimeFailure, match="not of this node"):
                 await begin(node("n1"), a)
@@ -245,12 +222,12 @@ def test_a_strangers_container_of_the_same_name_is_left_alone(image: str, engine
     play(test)
 
 
-def test_one_that_is_removed_from_outside_is_gone(image: str, engine: Any) -> None:
+def test_one_that_is_removed_from_outside_is_gone(image: str, docker_client: Any) -> None:
     async def test(node: Callable[[str], DockerRuntime]) -> None:
         a = assigned(image)
         await begin(node("n1"), a)
         (instance,) = await node("n1").list()
-        container = await asyncio.to_thread(engine.containers.get, instance.id)
+        container = await asyncio.to_thread(docker_client.containers.get, instance.id)
         await asyncio.to_thread(container.remove, force=True)
         assert await node("n1").inspect(a.replica_id) is None
         assert (await node("n1").start(a)).id != instance.id

@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import docker
 import pytest
-from busybox_image import archive, busybox
 from memory_files import files_of
 from rookery.model import (
     Argv,
@@ -33,27 +32,6 @@ from rookery_agent.runtime.docker_spec import NETWORK, NODE, REPLICA
 from rookery_agent.runtime.place import Place
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Any]:
-    try:
-        client = docker.from_env(timeout=60)
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def image(engine: Any) -> Iterator[str]:
-    program = busybox()
-    if program is None:
-        pytest.skip("no static busybox on this machine, and it can't be installed")
-    name = f"rookery-meddling-{uuid.uuid4().hex[:8]}"
-    engine.api.import_image_from_data(archive(program), repository=name, tag="1")
-    yield f"{name}:1"
-    engine.images.remove(f"{name}:1", force=True)
 
 
 @dataclass
@@ -142,7 +120,7 @@ MEDDLING: dict[str, tuple[Callable[[Any], None], bool]] = {
 
 
 @pytest.mark.parametrize("what", MEDDLING)
-def test_it_runs_again_and_once(engine: Any, image: str, what: str) -> None:
+def test_it_runs_again_and_once(docker_client: Any, image: str, what: str) -> None:
     act, counts = MEDDLING[what]
 
     async def test(node: Node) -> None:
@@ -162,14 +140,14 @@ def test_it_runs_again_and_once(engine: Any, image: str, what: str) -> None:
         await node.until(lambda: node.status is not None and node.status.state is ReplicaState.STOPPED)
         assert await node.containers() == []
 
-    play(engine, image, test)
+    play(docker_client, image, test)
 
 
 def fields(a: Assignment) -> dict[str, Any]:
     return {name: getattr(a, name) for name in a.__dataclass_fields__}
 
 
-def test_one_that_is_paused_is_not_ready_and_left_so(engine: Any, image: str) -> None:
+def test_one_that_is_paused_is_not_ready_and_left_so(docker_client: Any, image: str) -> None:
     async def test(node: Node) -> None:
         node.want(node.assignment)
         await node.until(lambda: node.ready)
@@ -187,11 +165,11 @@ def test_one_that_is_paused_is_not_ready_and_left_so(engine: Any, image: str) ->
         await node.until(lambda: not node.loop.records)
         assert await node.containers() == []
 
-    play(engine, image, test)
+    play(docker_client, image, test)
 
 
 @pytest.mark.parametrize("labels", ["none", "another node's", "ours of nothing"])
-def test_a_stranger_with_our_name_is_told_of_and_left_alone(engine: Any, image: str, labels: str) -> None:
+def test_a_stranger_with_our_name_is_told_of_and_left_alone(docker_client: Any, image: str, labels: str) -> None:
     async def test(node: Node) -> None:
         a = node.assignment
         given = {
@@ -200,7 +178,7 @@ def test_a_stranger_with_our_name_is_told_of_and_left_alone(engine: Any, image: 
             "ours of nothing": {NODE: node.id},
         }[labels]
         name = f"{a.app}-web-1-{a.replica_id[:8]}"
-        stranger = await asyncio.to_thread(engine.containers.create, image, ["sleep", "60"], name=name, labels=given)
+        stranger = await asyncio.to_thread(docker_client.containers.create, image, ["sleep", "60"], name=name, labels=given)
         try:
             await asyncio.to_thread(stranger.start)
             node.want(a)
@@ -216,10 +194,10 @@ def test_a_stranger_with_our_name_is_told_of_and_left_alone(engine: Any, image: 
         finally:
             await asyncio.to_thread(stranger.remove, force=True)
 
-    play(engine, image, test)
+    play(docker_client, image, test)
 
 
-def test_a_container_of_an_image_made_of_ours_is_a_stranger(engine: Any, image: str) -> None:
+def test_a_container_of_an_image_made_of_ours_is_a_stranger(docker_client: Any, image: str) -> None:
     """`docker commit` takes our labels over into the image, and its containers have them."""
 
     async def test(node: Node) -> None:
@@ -227,7 +205,7 @@ def test_a_container_of_an_image_made_of_ours_is_a_stranger(engine: Any, image: 
         await node.until(lambda: node.ready)
         ours = await only(node)
         copied = await asyncio.to_thread(ours.commit, repository=f"rookery-copy-{uuid.uuid4().hex[:8]}")
-        copy = await asyncio.to_thread(engine.containers.create, copied.id, ["sleep", "60"])
+        copy = await asyncio.to_thread(docker_client.containers.create, copied.id, ["sleep", "60"])
         try:
             await asyncio.to_thread(copy.start)
             assert copy.labels[REPLICA] == node.assignment.replica_id
@@ -240,17 +218,17 @@ def test_a_container_of_an_image_made_of_ours_is_a_stranger(engine: Any, image: 
             assert [c.id for c in await node.containers()] == [copy.id]
         finally:
             await asyncio.to_thread(copy.remove, force=True)
-            await asyncio.to_thread(engine.images.remove, copied.id, force=True)
+            await asyncio.to_thread(docker_client.images.remove, copied.id, force=True)
 
-    play(engine, image, test)
+    play(docker_client, image, test)
 
 
 def test_networks_and_volumes_of_others_are_used_and_never_removed(
-    engine: Any, image: str, caplog: pytest.LogCaptureFixture
+    docker_client: Any, image: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = f"rookery-stranger-{uuid.uuid4().hex[:8]}"
-    network = engine.networks.create(name, labels={f"{NETWORK}.not": "ours"})
-    volume = engine.volumes.create(name)
+    network = docker_client.networks.create(name, labels={f"{NETWORK}.not": "ours"})
+    volume = docker_client.volumes.create(name)
 
     async def test(node: Node) -> None:
         node.want(node.assignment)
@@ -260,7 +238,7 @@ def test_networks_and_volumes_of_others_are_used_and_never_removed(
 
     try:
         mounts = (VolumeMount(volume=name, target="/data"),)
-        play(engine, image, test, networks=(NetworkAttachment(network=name),), mounts=mounts)
+        play(docker_client, image, test, networks=(NetworkAttachment(network=name),), mounts=mounts)
         network.reload()
         volume.reload()
         assert f"network {name} was made by somebody else" in caplog.text

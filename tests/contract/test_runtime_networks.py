@@ -2,10 +2,9 @@
 
 import asyncio
 import secrets
+from typing import Any
 
-import docker
 import pytest
-from docker.errors import DockerException
 from rookery.model import Assignment, ContainerSpec, NetworkAttachment, NodeId, ReplicaId, ServiceSpec
 from rookery_agent.runtime.docker_engine import Engine
 from rookery_agent.runtime.docker_provision import Networks
@@ -13,18 +12,9 @@ from rookery_agent.runtime.docker_spec import NETWORK
 from rookery_agent.runtime.place import Place
 
 
-def engine_or_skip() -> docker.APIClient:
-    try:
-        client = docker.APIClient(timeout=10)
-        client.ping()
-    except DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    return client
-
-
 @pytest.mark.docker
-def test_a_network_that_was_made_twice_is_settled() -> None:
-    client = engine_or_skip()
+def test_a_network_that_was_made_twice_is_settled(docker_client: Any) -> None:
+    client = docker_client.api
     name = f"rookery-test-{secrets.token_hex(4)}_default"
     made = [client.create_network(name, driver="bridge", labels={NETWORK: "test"}, check_duplicate=False)["Id"] for _ in range(2)]
 
@@ -47,4 +37,3 @@ def test_a_network_that_was_made_twice_is_settled() -> None:
     finally:
         for network in client.networks(names=[name]):
             client.remove_network(network["Id"])
-        client.close()
