@@ -46,7 +46,7 @@ class Shell:
 @pytest.fixture
 def rookery(tmp_path: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path / "data")
-    shell("up", "--data", str(shell.data), "--port", "0", "--nodes", "2", "--runtime", "process", "--detach")
+    shell("up", "--data", str(shell.data), "--port", str(free_port()), "--nodes", "2", "--runtime", "process", "--detach")
     found = record.read(shell.data)
     assert found is not None
     shell.env["ROOKERY_MANAGER"] = found.manager
