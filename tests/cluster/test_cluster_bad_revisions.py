@@ -41,14 +41,17 @@ def test_a_revision_that_crashes_at_start(shop: Shop) -> None:
 
 def test_a_revision_that_is_never_ready(shop: Shop) -> None:
     with stays(
-        shop, "of 20 new replicas failed: shop/web.", "was not ready within 5 s: not yet healthy: port 8000", "connection refused"
-    ):
-        shop.cluster.apply(shop.compose(command=["sleep", "1000000"], rollout={"progress_deadline": "5s"}))
+        shop,
+        "of 20 new replicas failed: shop/web.",
+        "was not ready within 10 s: not yet healthy: port 8000",
+        "connection refused",
+    ):  # ten, in which all that are begun at once have been started and asked
+        shop.cluster.apply(shop.compose(command=["sleep", "1000000"], rollout={"progress_deadline": "10s"}))
 
 
 def test_a_revision_that_is_ready_and_then_crashes(shop: Shop) -> None:
     served = {replica.id for replica in shop.cluster.replicas()} if shop.settle() else set()
-    dies = ["sh", "-c", "nc -llllllll -p 8000 -e sh /bin/web & sleep 1; exit 4"]
+    dies = ["sh", "-c", "nc -llllllll -p 8000 -e sh /bin/web & sleep 3; exit 4"]  # in which it is ready on any machine
     # Whatever a replica has not answered when it dies may be sent again only where that is harmless: a POST is lost with it.
     with stays(shop, "of 20 new replicas failed: shop/web.", "status 4", kinds=(KEEP_ALIVE, PER_REQUEST)) as load:
         shop.cluster.apply(shop.compose(command=dies, update={"parallelism": 5, "monitor": "5s"}))

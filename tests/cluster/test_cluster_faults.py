@@ -49,8 +49,8 @@ def test_a_node_whose_agent_died_for_good_is_replaced(cluster: Cluster) -> None:
     agent.kill()
     cluster.wait(lambda: cluster.node_state(lost.name) is NodeState.DOWN, what="the node to be down", within_s=30)
     others = [host for host in cluster.hosts if host is not lost]
-    cluster.wait(lambda: len(cluster.started(others)) == 8, what="eight replicas on the other nodes", within_s=15)
-    cluster.wait(lambda: cluster.converged() and lost.name not in cluster.ready_on(), what="all to be ready", within_s=15)
+    cluster.wait(lambda: len(cluster.started(others)) == 8, what="eight replicas on the other nodes", within_s=60)
+    cluster.wait(lambda: cluster.converged() and lost.name not in cluster.ready_on(), what="all to be ready", within_s=60)
 
 
 def test_a_manager_killed_during_a_deployment_loses_nothing(cluster: Cluster) -> None:

@@ -139,8 +139,8 @@ def test_clocks_that_are_set_lose_no_node(engines: Rig) -> None:
 
 def _replaced(cluster: Cluster, host: Host) -> None:
     others = [other for other in cluster.hosts if other is not host]
-    cluster.wait(lambda: cluster.node_state(host.name) is NodeState.DOWN, what="the node to be down", within_s=15)
-    cluster.wait(lambda: len(cluster.started(others)) == 8 and cluster.converged(), what="eight elsewhere", within_s=20)
+    cluster.wait(lambda: cluster.node_state(host.name) is NodeState.DOWN, what="the node to be down", within_s=60)
+    cluster.wait(lambda: len(cluster.started(others)) == 8 and cluster.converged(), what="eight elsewhere", within_s=60)
 
 
 def _back(cluster: Cluster) -> None:

@@ -48,7 +48,7 @@ class Backend:
 
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
-        self.port = 0
+        self.port = free_port()  # which stays its own while it is stopped
         self.connections = 0
         self.received: list[bytearray] = []
         self._server: asyncio.Server | None = None
@@ -60,7 +60,6 @@ class Backend:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 22)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()

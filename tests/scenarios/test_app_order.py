@@ -83,9 +83,11 @@ async def check_order(m: Manager, agent: FakeAgent, names: tuple[str, ...], numb
 
 def test_an_update_of_all_goes_from_what_is_depended_on_to_what_depends_on_it(tmp_path: Path) -> None:
     async def scene(m: Manager, agent: FakeAgent) -> None:
+        agent.refuses = True
         await m.deploy(*shop(2))
         waiting = await m.rollout("web")
         assert waiting.waits_for == "revision 2 of shop/api, which is rolling"
+        agent.accept()
         await until(lambda: all_done(m))
         await check_order(m, agent, CHAIN, 2)
 
@@ -97,10 +99,12 @@ def test_the_return_of_an_app_goes_the_other_way_round(tmp_path: Path) -> None:
         await m.deploy(*shop(2))
         await until(lambda: all_done(m))
         await until(lambda: all_are(m, "converged"))
+        agent.refuses = True
         answer = await m.control.Rollback(control_pb2.RollbackRequest(app="shop"))
         assert (answer.before, answer.after) == (2, 1)
         waiting = await m.rollout("db")
         assert waiting.waits_for == "shop/api, which depends on it, to be back at revision 1"
+        agent.accept()
         await until(lambda: all_done(m))
         await check_order(m, agent, ("web", "api", "db"), 1)
         await until(lambda: all_are(m, "converged"))

@@ -188,9 +188,12 @@ def test_figures_of_a_paused_canary_are_not_held_against_it(tmp_path: Path) -> N
         assert (paused.rollout.state, paused.rollout.share) == (types_pb2.ROLLOUT_STATE_PAUSED, 10)
         assert world.shares() == [0, 10]
         await world.m.act(control_pb2.ROLLOUT_ACTION_RESUME)
-        await asyncio.sleep(WAIT_S)
-        resumed = await world.m.rollout()
-        assert (resumed.rollout.state, resumed.new.requests) == (types_pb2.ROLLOUT_STATE_ROLLING, 0)
+
+        async def begun_anew() -> bool:
+            resumed = await world.m.rollout()
+            return (resumed.rollout.state, resumed.new.requests) == (types_pb2.ROLLOUT_STATE_ROLLING, 0)
+
+        await until(begun_anew)
         world.proxy.answer(world.of("web:2"), ok=30)
         await world.share(50)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -134,14 +133,22 @@ def test_a_provider_that_fails_and_works_again(machines: Machines, mode: str, tr
         pool = await until(client, lambda pool: pool.failures >= 2)
         assert pool.trouble == trouble
         assert pool.retry_at > 0
-        begun = time.monotonic()
-        await client.get_cluster()
-        assert time.monotonic() - begun < 1, "the manager waits for nobody"
         machines.mode("")
         pool = await until(client, joined(1))
         assert (pool.trouble, pool.failures, pool.members[0].name) == ("", 0, "small-1")
         said = [event.why for event in await client.list_events("small")]
         assert any(trouble in why for why in said)
+
+    scenario(machines, play)
+
+
+def test_nobody_waits_for_a_provider_that_hangs(machines: Machines) -> None:
+    async def play(client: AsyncClient) -> None:
+        machines.mode("create=hang")
+        await client.create_pool("small", machines.spec(call_timeout_s=600.0))
+        await until(client, lambda _: machines.calls("create") == ["small-1"])
+        await client.create_pool("other", machines.spec(min=0))
+        assert (await client.get_pool("small")).failures == 0, "the call is not over"
 
     scenario(machines, play)
 

@@ -4,6 +4,7 @@ Same step, same share, no replica started that would not have been without it.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -169,7 +170,10 @@ def test_while_a_canary_gets_ready(tmp_path: Path) -> None:
 
 def test_while_the_old_side_of_blue_green_is_kept(tmp_path: Path) -> None:
     async def scene(world: World) -> None:
-        await world.m.deploy(web(2, BlueGreen(keep_s=5.0)))
+        began = time.monotonic()
+        await world.killed()
+        keep_s = 3.0 + 3 * (time.monotonic() - began)  # so that it is kept when the next manager has taken over
+        await world.m.deploy(web(2, BlueGreen(keep_s=keep_s)))
         await until(lambda: world.proxy.endpoints(ROUTE) == world.of("web:2") != set())
         before, old, new = await world.m.rollout(), world.of("web:1"), world.of("web:2")
         assert len(old) == len(new) == REPLICAS
@@ -180,7 +184,7 @@ def test_while_the_old_side_of_blue_green_is_kept(tmp_path: Path) -> None:
         assert world.of("web:1") == old
         await until(lambda: world.m.rollout_is(DONE))
         ended = (await world.m.rollout()).rollout
-        assert 5.0 <= ended.changed_at - before.rollout.step_at < 20.0  # the time went on while there was no manager
+        assert keep_s <= ended.changed_at - before.rollout.step_at < keep_s + 15  # the time went on while there was no manager
         await until(lambda: not world.of("web:1"))
         assert world.of("web:2") == new
         assert world.created == 2 * REPLICAS
@@ -229,11 +233,15 @@ def test_in_a_pause(tmp_path: Path) -> None:
 def test_on_the_way_back_of_an_aborted_rollout(tmp_path: Path) -> None:
     async def scene(world: World) -> None:
         await world.m.deploy(web(2))
-        await until(lambda: len(world.of("web:2")) >= 3)
+        await until(lambda: len(world.of("web:2")) >= 2)
+        for agent in world.agents:
+            agent.refuses = True  # so the next one does not get ready, and it goes no further by itself
         kept = world.of("web:1")
         before = await world.m.act(control_pb2.ROLLOUT_ACTION_ABORT)
         await world.killed()
         assert same(before, await world.m.rollout())
+        for agent in world.agents:
+            agent.accept()
         await until(lambda: world.m.rollout_is(types_pb2.ROLLOUT_STATE_ROLLED_BACK))
         await until(lambda: not world.of("web:2"))
         assert kept & world.of("web:1")

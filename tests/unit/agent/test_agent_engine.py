@@ -111,10 +111,10 @@ def test_a_stream_that_stands_may_be_silent(tmp_path: Path) -> None:
         goes_on = asyncio.Event()
         fake.streams["/events"] = lambda: [goes_on, {"status": "die"}]
         heard = []
-        async for item in engine.stream(lambda client: Stream(client, "/events", begin_s=0.3), Stream.messages):
+        async for item in engine.stream(lambda client: Stream(client, "/events", begin_s=1.5), Stream.messages):
             heard.append(item)
             if item is None:
-                asyncio.get_running_loop().call_later(1.0, goes_on.set)
+                asyncio.get_running_loop().call_later(2.0, goes_on.set)
         assert heard == [None, {"status": "die"}]
 
     play(tmp_path, test)

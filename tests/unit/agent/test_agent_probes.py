@@ -101,7 +101,7 @@ def asked(answer: bytes | None, probe: HttpProbe | TcpProbe) -> str:
     return asyncio.run(run())
 
 
-QUICK = ProbeTiming(timeout_s=0.3)
+QUICK, PATIENT = ProbeTiming(timeout_s=0.3), ProbeTiming(timeout_s=30.0)
 
 
 @pytest.mark.parametrize(
@@ -117,18 +117,18 @@ QUICK = ProbeTiming(timeout_s=0.3)
     ],
 )
 def test_http(answer: bytes | None, expected: str) -> None:
-    assert asked(answer, HttpProbe(port=80, path="/up", timing=QUICK)) == expected
+    assert asked(answer, HttpProbe(port=80, path="/up", timing=QUICK if answer is None else PATIENT)) == expected
 
 
 def test_tcp() -> None:
-    assert asked(b"", TcpProbe(port=80, timing=QUICK)) == ""
+    assert asked(b"", TcpProbe(port=80, timing=PATIENT)) == ""
 
 
 def test_a_port_that_is_not_published_is_named() -> None:
-    assert asked(b"", TcpProbe(port=81, timing=QUICK)) == "its port 81 can't be reached from the node"
+    assert asked(b"", TcpProbe(port=81, timing=PATIENT)) == "its port 81 can't be reached from the node"
 
 
-@pytest.mark.parametrize("probe", [TcpProbe(port=80, timing=QUICK), HttpProbe(port=80, timing=QUICK)])
+@pytest.mark.parametrize("probe", [TcpProbe(port=80, timing=PATIENT), HttpProbe(port=80, timing=PATIENT)])
 def test_a_refused_connection_is_told_in_words(probe: HttpProbe | TcpProbe) -> None:
     async def run() -> tuple[str, int]:
         with socket.socket() as closed:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fake_runtime import FakeRuntime
+from ports import free_port
 from rookery.model import (
     Assignment,
     CommandProbe,
@@ -251,8 +252,8 @@ def test_probes_by_tcp_go_on_while_the_engine_is_away_and_nothing_is_done_about_
         async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
+        port = free_port()
+        server = await asyncio.start_server(serve, "127.0.0.1", port)
         key = ReplicaId("a")
         node.runtime.endpoints[key] = (Endpoint(replica_id=key, address="127.0.0.1", port=port, target=80),)
         node.want(assigned("a", probe=TcpProbe(port=80, timing=timing)))

@@ -2,7 +2,6 @@
 
 # ruff: noqa: ARG001 (fixtures lay out the cluster)
 import json
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from cli_runner import Rookery
 from click.testing import CliRunner
 from fake_control import T0, FakeControl, serving
+from ports import free_port
 from rookery import model
 from rookery.cli.main import cli
 from rookery.client import LogLine
@@ -396,9 +396,7 @@ def test_version(rookery: Rookery, control: FakeControl) -> None:
 
 
 def test_a_manager_that_is_away(home: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     (home / "compose.yml").write_text(COMPOSE)
     for args in (["ps"], ["deploy"], ["logs", "shop"], ["events", "-f"], ["scale", "a/b=1"], ["rm", "a"], ["node", "drain", "a"]):
         result = CliRunner().invoke(cli, ["--manager", address, *args])

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 from rookery.cli.local import record
 
 SERVER = """
@@ -46,7 +46,7 @@ class Shell:
 @pytest.fixture
 def rookery(tmp_path: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path / "data")
-    shell("up", "--data", str(shell.data), "--port", "0", "--nodes", "2", "--runtime", "process", "--detach")
+    shell("up", "--data", str(shell.data), "--port", str(free_port()), "--nodes", "2", "--runtime", "process", "--detach")
     found = record.read(shell.data)
     assert found is not None
     shell.env["ROOKERY_MANAGER"] = found.manager
@@ -73,9 +73,7 @@ def ask(port: int) -> str:
 
 
 def test_the_whole_way(rookery: Shell, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (tmp_path / "serve.py").write_text(SERVER)
     web = {
         "command": [sys.executable, str(tmp_path / "serve.py")],

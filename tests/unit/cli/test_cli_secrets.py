@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from ports import free_port
 from rookery.cli.main import cli
 
 PASSPHRASE = "correct horse battery"
@@ -18,20 +19,19 @@ PASSPHRASE = "correct horse battery"
 class Manager:
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.address = ""
+        self.address = f"127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         file = self.data / "address"
         file.unlink(missing_ok=True)
-        flags = ["--listen", self.address or "127.0.0.1:0", "--data", str(self.data), "--log-level", "error"]
+        flags = ["--listen", self.address, "--data", str(self.data), "--log-level", "error"]
         self._process = subprocess.Popen([sys.executable, "-m", "rookery_manager.main", *flags])
         deadline = time.monotonic() + 60
         while not (file.exists() and file.read_text().endswith("\n")):
             assert time.monotonic() < deadline, "the manager does not listen"
             assert self._process.poll() is None
             time.sleep(0.02)
-        self.address = file.read_text().strip()
 
     def end(self) -> None:
         assert self._process is not None
@@ -104,7 +104,7 @@ def test_what_is_refused(rookery: Manager, args: tuple[str, ...], stdin: str, st
 def test_locked_and_unlocked(rookery: Manager) -> None:
     key_file = rookery.data / "secrets.key"
     assert f"opened by the key file {key_file}; unlocked now" in rookery("admin", "lock").stdout
-    rookery("secret", "create", "shop/kept", stdin="value")
+    rookery("secret", "create", "vault/kept", stdin="value")
     assert "opened by a passphrase; unlocked now" in rookery("admin", "lock", "on", stdin=f"{PASSPHRASE}\n").stdout
     assert not key_file.exists()
     rookery("admin", "backup", str(rookery.data / "then.db"))
@@ -113,7 +113,7 @@ def test_locked_and_unlocked(rookery: Manager) -> None:
     done = rookery("admin", "lock")
     assert "opened by a passphrase; locked now" in done.stdout
     assert "rookery admin unlock" in done.stderr
-    assert rookery.json("secret", "ls")[0]["name"] == "kept"
+    assert rookery.json("secret", "ls", "vault")[0]["name"] == "kept"
     assert "is locked" in rookery("secret", "create", "shop/more", stdin="x", status=1).stderr
     assert "that is not the passphrase" in rookery("admin", "unlock", stdin="wrong horse battery\n", status=1).stderr
     assert rookery.json("admin", "unlock", stdin=f"{PASSPHRASE}\n")["locked"] == ""
@@ -127,7 +127,7 @@ def test_locked_and_unlocked(rookery: Manager) -> None:
     restored = rookery("admin", "restore", str(rookery.data / "then.db"), "--data", str(rookery.data)).stdout
     assert "its secrets and configs are opened by the manager's key file" in restored
     rookery.start()
-    assert rookery("secret", "rotate", "shop/kept", stdin="value").stdout.endswith("is that already, nothing is changed\n")
+    assert rookery("secret", "rotate", "vault/kept", stdin="value").stdout.endswith("is that already, nothing is changed\n")
 
     rookery.end()
     right = key_file.read_bytes()

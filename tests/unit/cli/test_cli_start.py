@@ -1,5 +1,6 @@
 """`rookery --help` is quick because it loads little; every command is described and documented; terminals get a live display."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -99,6 +100,7 @@ class Terminal:
         self._reader.start()
 
     def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")()  # a character may come in two pieces
         while True:
             try:
                 chunk = os.read(self._file, 65536)
@@ -106,7 +108,7 @@ class Terminal:
                 return
             if not chunk:
                 return
-            self.output += chunk.decode()
+            self.output += decoder.decode(chunk)
 
     def type(self, text: str) -> None:
         os.write(self._file, text.encode())

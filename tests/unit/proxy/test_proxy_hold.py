@@ -13,7 +13,7 @@ from rookery.model import Endpoint, Hold, ListenProtocol, Route
 HTTP, TCP, DETECT = ListenProtocol.HTTP, ListenProtocol.TCP, ListenProtocol.DETECT
 
 
-def held(port: int, *endpoints: Endpoint, protocol: ListenProtocol = HTTP, timeout_s: float = 10.0, most: int = 5_000) -> Route:
+def held(port: int, *endpoints: Endpoint, protocol: ListenProtocol = HTTP, timeout_s: float = 600.0, most: int = 5_000) -> Route:
     """The route of a service that may have no replica."""
     made = route(port, *endpoints, protocol=protocol, why_empty="" if endpoints else "it is scaled to 0")
     return dataclasses.replace(made, hold=Hold(timeout_s=timeout_s, most=most))

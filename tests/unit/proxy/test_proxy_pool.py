@@ -218,15 +218,22 @@ def test_a_proxy_prefers_what_is_near_it() -> None:
 
 
 def test_more_than_a_replica_may_have_in_flight_is_refused_at_once_and_said() -> None:
+    release = asyncio.Event()
+
+    async def held(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+        await answering()(reader, writer)
+
     async def main() -> None:
         port = free_port()
-        async with rig() as r, Backend(answering(pause_s=1.0)) as backend:
+        async with rig() as r, Backend(held) as backend:
             await r.serve(balanced(port, endpoint("a", backend.port), max_in_flight=2))
             slow = [asyncio.create_task(ask_once(port)) for _ in range(2)]
             await wait_until(lambda: sum(b"GET" in c for c in backend.received) == 2, "both are in flight")
             status, headers, body = await ask_once(port)
             assert (status, headers["retry-after"]) == (503, "1")
             assert b"each of its 1 replicas has as many requests as it may (max_in_flight)" in body
+            release.set()
             assert [(await task)[0] for task in slow] == [200, 200]
             assert (await ask_once(port))[0] == 200
 

@@ -264,9 +264,10 @@ def test_a_side_that_leaves_the_route_finishes_what_it_has_and_loses_its_idle_co
                 while (first[2], second[2]) != (b"old", b"old"):
                     first, second = await asyncio.gather(waiting.ask(), other.ask())
                 while True:  # one of a hundred goes to the new side
+                    slow_before = asked_slowly(new)
                     await waiting.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-                    await asyncio.sleep(0.05)
-                    if b" /slow " in b"".join(bytes(record) for record in old.received):
+                    await wait_until(lambda n=slow_before: asked_slowly(old) or asked_slowly(new) > n, "a side has it")  # type: ignore[misc]
+                    if asked_slowly(old):
                         break
                     await waiting.answer()
                 assert (await other.ask())[0] == 200
@@ -348,6 +349,10 @@ async def ask(
 
     await asyncio.gather(*(one(range(first, count, connections)) for first in range(connections)))
     return bodies
+
+
+def asked_slowly(backend: Backend) -> int:
+    return b"".join(backend.received).count(b" /slow ")
 
 
 def every_other(n: int) -> str:
