@@ -36,10 +36,11 @@ check: proto     ## format, lint, types, import rules, generated code
 audit: setup     ## known vulnerabilities of dependencies, where the data for that can be reached
 	@$(BIN)/python packaging/audit_dependencies.py
 
-# Engines first, and alone; the rest mostly waits, so it runs side by side.
+# Engines first, and alone; the rest mostly waits, so it runs side by side: three at a time keep two cores busy.
+ENGINES := tests/cluster $(wildcard tests/contract/test_runtime*)
 test: setup      ## all tests that this machine can run
-	@$(BIN)/pytest tests/cluster tests/contract; first=$$?; \
-	 $(BIN)/pytest -n 2 --dist worksteal --ignore=tests/cluster --ignore=tests/contract && exit $$first
+	@$(BIN)/pytest $(ENGINES); first=$$?; \
+	 $(BIN)/pytest -n 3 --dist worksteal $(ENGINES:%=--ignore=%) && exit $$first
 
 sim: setup       ## simulated days of a whole cluster: SEED=… replays one, DAYS=… WEATHER=… PLANT=… (docs/simulation.md)
 	@PYTHONHASHSEED=0 PYTHONPATH=tests/simulation $(BIN)/python -m world $(if $(SEED),--seed $(SEED)) \

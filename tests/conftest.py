@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples in every run, so that a run fails for what was changed and not for the day; a busy machine is no failure.
-# `--hypothesis-profile=search` looks for others.
+# `--hypothesis-profile=search` looks for others, and for more of them where a test does not say how many.
 settings.register_profile("same", derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", settings.get_profile("same"), derandomize=False, max_examples=1_000)
 settings.load_profile("same")

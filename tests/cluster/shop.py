@@ -35,6 +35,7 @@ class Shop:
         environment: Mapping[str, str] | None = None,
         rollout: Mapping[str, Any] | None = None,
         update: Mapping[str, Any] = UPDATE,
+        retries: int = 3,
     ) -> str:
         """A compose file with a revision that has not been there before; what is given makes it a good or a bad one."""
         web = {
@@ -45,7 +46,12 @@ class Shop:
             "ports": [f"{PORT}:8000"],
             "deploy": {"replicas": REPLICAS, "update_config": dict(update), "rollback_config": dict(update)},
             "x-rookery": {
-                "health": {"http": {"port": 8000, "path": "/health"}, "interval": "2s", "start_interval": "100ms"},
+                "health": {
+                    "http": {"port": 8000, "path": "/health"},
+                    "interval": "2s",
+                    "start_interval": "100ms",
+                    "retries": retries,
+                },
                 **({"rollout": dict(rollout)} if rollout else {}),
             },
         }

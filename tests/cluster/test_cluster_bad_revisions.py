@@ -40,13 +40,11 @@ def test_a_revision_that_crashes_at_start(shop: Shop) -> None:
 
 
 def test_a_revision_that_is_never_ready(shop: Shop) -> None:
-    with stays(
-        shop,
-        "of 20 new replicas failed: shop/web.",
-        "was not ready within 10 s: not yet healthy: port 8000",
-        "connection refused",
-    ):  # ten, in which all that are begun at once have been started and asked
-        shop.cluster.apply(shop.compose(command=["sleep", "1000000"], rollout={"progress_deadline": "10s"}))
+    """Within ten seconds all that are begun at once have been started and asked, and none is restarted for its health before."""
+    never = shop.compose(command=["sleep", "1000000"], rollout={"progress_deadline": "10s"}, retries=1000)
+    why = "was not ready within 10 s: not yet healthy: port 8000"
+    with stays(shop, "of 20 new replicas failed: shop/web.", why, "connection refused"):
+        shop.cluster.apply(never)
 
 
 def test_a_revision_that_is_ready_and_then_crashes(shop: Shop) -> None:

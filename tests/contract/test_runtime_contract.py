@@ -102,7 +102,7 @@ async def begin(runtime: Runtime, assignment: Assignment) -> Instance:
     return await runtime.start(assignment)
 
 
-async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 15.0) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 60.0) -> Any:
     async with asyncio.timeout(timeout_s):
         while not (found := await condition()):  # noqa: ASYNC110 the runtime is asked, it does not tell
             await asyncio.sleep(0.02)

@@ -386,12 +386,12 @@ def serving(control: FakeControl, address: str = "127.0.0.1:0") -> Iterator[str]
         await made.start()
         return made, port
 
-    running, port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    running, port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
     control.address = f"127.0.0.1:{port}"
     try:
         yield control.address
     finally:
-        asyncio.run_coroutine_threadsafe(running.stop(0), loop).result(10)
+        asyncio.run_coroutine_threadsafe(running.stop(0), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

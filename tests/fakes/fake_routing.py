@@ -94,7 +94,7 @@ class FakeRouting(RoutingServiceServicer):
     async def wait_acknowledged(self, version: int) -> None:
         await self.wait(lambda: self.acknowledged >= version, f"version {version} acknowledged")
 
-    async def wait(self, condition: Any, what: str, timeout_s: float = 20.0) -> None:
+    async def wait(self, condition: Any, what: str, timeout_s: float = 60.0) -> None:
         """Waits until something that proxies said makes the condition true."""
         async with self._heard:
             try:

@@ -205,7 +205,7 @@ class Http:
         await self.writer.drain()
 
     async def answer(self, *, head_only: bool = False) -> Answer:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)}
             status = int(lines[0].split()[1])
@@ -228,7 +228,7 @@ class Http:
 
     async def ended(self) -> bool:
         """Whether the proxy ends the connection, with nothing more on it."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             return await self.reader.read(1) == b""
 
     async def _chunks(self) -> bytes:
@@ -247,7 +247,7 @@ async def ask_once(port: int, path: str = "/", *, method: str = "GET", headers: 
         return await client.ask(path, method=method, headers=headers, body=body)
 
 
-async def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
+async def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while not condition():

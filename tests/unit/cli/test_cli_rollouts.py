@@ -62,7 +62,7 @@ def at_revision_3(shop: FakeControl) -> None:
 
 
 def settled(shop: FakeControl) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     with Client(shop.address) as client:
         while not client.get_app("shop").converged:
             assert time.monotonic() < deadline
@@ -227,7 +227,7 @@ def test_rollout_status_shows_the_step_and_both_sides(rookery: Rookery, shop: Fa
     assert rookery("rollout", "status", "shop/web").stdout.startswith("shop/web has had no rollout")
     shop.rollouts.held["shop/web"] = 25
     deploy_image(shop, "web:2")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     with Client(shop.address) as client:
         while not shop.services["shop/web"].rollout.share:  # type: ignore[union-attr]
             client.get_app("shop")

@@ -114,14 +114,14 @@ class Terminal:
         os.write(self._file, text.encode())
 
     def shows(self, text: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while text not in self.output:
             assert time.monotonic() < deadline, self.output
             time.sleep(0.01)
 
     def end(self) -> int:
-        status = self.process.wait(20)
-        self._reader.join(20)
+        status = self.process.wait(60)
+        self._reader.join(60)
         os.close(self._file)
         return status
 

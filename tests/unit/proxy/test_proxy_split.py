@@ -272,7 +272,7 @@ def test_a_side_that_leaves_the_route_finishes_what_it_has_and_loses_its_idle_co
                     await waiting.answer()
                 assert (await other.ask())[0] == 200
                 await r.change(route(port, b, split=split(100, "b")))
-                await asyncio.wait_for(ended.wait(), 10)  # the idle one
+                await asyncio.wait_for(ended.wait(), 60)  # the idle one
                 for _ in range(10):
                     assert (await other.ask())[2] == b"new"
                 await r.routing.wait(lambda: (s := r.routing.stats("a")) and s.in_flight == 1, "1 in flight is told")

@@ -147,7 +147,7 @@ def test_a_new_certificate_is_taken_over_and_open_connections_go_on(tmp_path: Pa
                         assert (await client.ask())[0] == 200  # at every moment
                         return bool(client.certificate()["serialNumber"] != serial)
 
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 60
                 streak = 0
                 while streak < 8:  # of both workers
                     streak = streak + 1 if await renewed() else 0

@@ -111,7 +111,7 @@ def test_idle_connections_to_an_endpoint_that_leaves_are_closed() -> None:
             await r.serve(route(port, endpoint("a", backend.port)))
             assert (await ask_once(port))[0] == 200
             await r.change(route(port))
-            await asyncio.wait_for(ended.wait(), 10)
+            await asyncio.wait_for(ended.wait(), 60)
 
     asyncio.run(main())
 
