@@ -1,4 +1,5 @@
-"""An address that can't be listened on is refused with the system's reason, and gRPC's own lines stay out of the log."""
+"""An address that can't be listened on is refused with the system's reason, gRPC's own lines stay out of the log, and channels
+share no connection."""
 
 import asyncio
 import socket
@@ -6,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from rookery.channel import listen, server
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from rookery.channel import dial, listen, server
 
 
 def try_to_listen(address: str) -> int:
@@ -47,3 +49,25 @@ asyncio.run(main())
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert (ran.stdout, ran.stderr) == ("refused\n", "")
+
+
+def test_channels_of_one_process_share_no_connection() -> None:
+    peers = []
+
+    class Noting(health.aio.HealthServicer):
+        async def Check(self, request, context):  # type: ignore[no-untyped-def]  # noqa: ARG002
+            peers.append(context.peer())
+            return health_pb2.HealthCheckResponse()
+
+    async def run() -> None:
+        listening = server()
+        health_pb2_grpc.add_HealthServicer_to_server(Noting(), listening)
+        address = f"127.0.0.1:{listen(listening, '127.0.0.1:0')}"
+        await listening.start()
+        async with asyncio.timeout(30), dial(address) as first, dial(address) as second:
+            for channel in (first, second, first):
+                await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        await listening.stop(None)
+
+    asyncio.run(run())
+    assert peers[0] == peers[2] != peers[1]
