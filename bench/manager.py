@@ -10,6 +10,7 @@ in tls.py.
 import argparse
 import asyncio
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/fakes"))
 
@@ -52,13 +54,29 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], pause_s: float 
             await asyncio.sleep(pause_s)
 
 
+class Speaker(FakeAgent):
+    """Its heartbeats are up to 10 % early or late, as a real agent's are.
+
+    Of agents that connected together the heartbeats would stay together, and waking up once would do for many.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._random = random.Random(self.name)
+        self._spoke = False
+
+    def pause_s(self) -> float:
+        earliest, self._spoke = 0.9 if self._spoke else 0.0, True
+        return self.heartbeat_s * self._random.uniform(earliest, 1.1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     control: "control_pb2_grpc.ControlServiceAsyncStub"
     address: str
     data: Path
     pid: int
-    agents: Sequence[FakeAgent]
+    agents: Sequence[Speaker]
 
     @property
     def assigned(self) -> int:
@@ -67,7 +85,7 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    agents: int, *, insecure: bool, kind: type[FakeAgent] = FakeAgent, profile: Sequence[str] = ()
+    agents: int, *, insecure: bool, kind: type[Speaker] = Speaker, profile: Sequence[str] = ()
 ) -> AsyncIterator[Running]:
     """A manager process with so many agents of that kind, each with a connection of its own."""
     with tempfile.TemporaryDirectory() as folder:

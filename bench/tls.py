@@ -15,23 +15,19 @@ import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/fakes"))
-
-from fake_agent import FakeAgent
 from report import machine, table
 from rookery.v1 import control_pb2, dispatch_pb2
 
-from manager import SCALES, SETTLE_S, Running, cpu_s, deploy, rss_mib, running, scale_up, until
+from manager import SCALES, SETTLE_S, Running, Speaker, cpu_s, deploy, rss_mib, running, scale_up, until
 
 SIDES = ("TLS", "plain text")
 READY_EVERY_S = 0.01
 Figures = dict[str, list[float]]
 
 
-class TimedAgent(FakeAgent):
+class TimedSpeaker(Speaker):
     """Keeps how long each of its heartbeats took: every one is answered, in order."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -91,7 +87,7 @@ async def one_round(options: argparse.Namespace, number: int, seen: dict[str, Fi
     async with AsyncExitStack() as stack:
         for side in sides:
             insecure = side != "TLS"
-            managers[side] = await stack.enter_async_context(running(options.agents, insecure=insecure, kind=TimedAgent))
+            managers[side] = await stack.enter_async_context(running(options.agents, insecure=insecure, kind=TimedSpeaker))
         for side, manager in managers.items():
             seen[side]["deploy"].append(await deploy(manager, options.services, options.replicas, pause_s=READY_EVERY_S))
         agents = {

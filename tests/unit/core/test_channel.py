@@ -2,6 +2,7 @@
 share no connection."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -49,6 +50,25 @@ asyncio.run(main())
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert (ran.stdout, ran.stderr) == ("refused\n", "")
+
+
+@pytest.mark.parametrize("part", ["rookery_manager.main", "rookery_agent.main", "rookery_proxy.main", "rookery.cli.main"])
+def test_grpc_is_loaded_by_each_part_after_it_was_told_to_be_silent(part: str) -> None:
+    program = f"""
+import os, sys
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "grpc":
+            print(os.environ.get("GRPC_VERBOSITY"))
+
+sys.meta_path.insert(0, Watch())
+import {part}
+import rookery.channel
+"""
+    silent = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    ran = subprocess.run([sys.executable, "-c", program], env=silent, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "NONE\n"
 
 
 def test_channels_of_one_process_share_no_connection() -> None:
