@@ -142,6 +142,16 @@ async def deploy(manager: Running, services: int, replicas: int, *, pause_s: flo
     return time.monotonic() - before
 
 
+async def remove(manager: Running) -> None:
+    """Returns when nothing is left of it."""
+
+    async def gone() -> bool:
+        return manager.assigned == 0 and not (await manager.control.ListApps(control_pb2.ListAppsRequest())).apps
+
+    await manager.control.RemoveApp(control_pb2.RemoveAppRequest(app="shop", actor="bench"))
+    await until(gone)
+
+
 async def scale_up(manager: Running, wanted: int) -> float:
     """Seconds until the first service, which is to have one replica more, has it assigned.
 
