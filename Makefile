@@ -55,6 +55,7 @@ bench: setup     ## our figures beside the peers'; needs root and engines, takes
 	@PYTHONPATH=tests/cluster $(BIN)/python bench/rollout.py
 	@PYTHONPATH=tests/cluster $(BIN)/python bench/autoscale.py
 	@PYTHONPATH=tests/cluster $(BIN)/python bench/cli.py
+	@$(BIN)/python bench/tls.py
 
 lab: setup       ## several hosts on this machine with a cluster on them, and faults to do to it; HOSTS=3
 	@cd tests/cluster && ../../$(BIN)/python -m rig lab $(or $(HOSTS),3)

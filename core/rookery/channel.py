@@ -37,6 +37,9 @@ _RECONNECT: list[tuple[str, int]] = [
     ("grpc.min_reconnect_backoff_ms", 2_000),  # how long one attempt may take; a refused one is followed by the next as above
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
+# Else channels in plain text share one connection where they are of one process and to one manager, and those with identities do
+# not: what is tried or measured without TLS would be another thing than what runs with it.
+_OWN: list[tuple[str, int]] = [("grpc.use_local_subchannel_pool", 1)]
 _SERVER: list[tuple[str, int]] = [
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -50,8 +53,10 @@ _TO_A_MANAGER: tuple[str, str] = ("grpc.ssl_target_name_override", MANAGER_NAME)
 
 
 def dial(address: str, identity: Identity | None = None) -> grpc.aio.Channel:
-    """A channel to `HOST:PORT`, in plain text where there is no identity. It connects when used, and whenever it is lost."""
-    options = [*_KEEPALIVE, *_LIMITS, *_FLOW, *_RECONNECT]
+    """A channel to `HOST:PORT`, in plain text where there is no identity: one connection, which no other channel uses.
+
+    It connects when used, and whenever it is lost."""
+    options = [*_KEEPALIVE, *_LIMITS, *_FLOW, *_RECONNECT, *_OWN]
     if identity is None:
         return grpc.aio.insecure_channel(address, options=options)
     return grpc.aio.secure_channel(address, credentials(identity), options=[*options, _TO_A_MANAGER])
@@ -59,7 +64,7 @@ def dial(address: str, identity: Identity | None = None) -> grpc.aio.Channel:
 
 def dial_blocking(address: str, identity: Identity | None = None) -> grpc.Channel:
     """As `dial`, for code without an event loop."""
-    options = [*_KEEPALIVE, *_LIMITS, *_FLOW, *_RECONNECT]
+    options = [*_KEEPALIVE, *_LIMITS, *_FLOW, *_RECONNECT, *_OWN]
     if identity is None:
         return grpc.insecure_channel(address, options=options)
     return grpc.secure_channel(address, credentials(identity), options=[*options, _TO_A_MANAGER])

@@ -88,6 +88,7 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         self._rise_above = rise_above
         self._reaching = reaching
         self._trust = trust
+        self._granted = dispatch_pb2.ManagerMessage(lease=dispatch_pb2.Lease(lease_s=leases.lease_s))
 
     async def SendLogs(
         self,
@@ -218,7 +219,7 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
     async def _take_leave(self, session: Session, why: str) -> None:
         session.leaving = True
         await self._change_node(session.node_id, lambda node: plan_goodbye(node, why) if node else Plan())
-        session.wake.set()
+        session.look()
 
     async def _heartbeat(self, session: Session, heartbeat: dispatch_pb2.Heartbeat) -> None:
         conditions = session.conditions
@@ -241,7 +242,7 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         if conditions is not None and conditions != session.conditions:
             session.conditions = told = conditions
             await self._change_node(session.node_id, lambda n: plan_conditions(n, told) if n else Plan())
-        session.send(dispatch_pb2.ManagerMessage(lease=dispatch_pb2.Lease(lease_s=self._leases.lease_s)))
+        session.send(self._granted)
 
     # ---- to the agent
 
@@ -254,20 +255,26 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
                 await _send(context, session.outbox.popleft())
             if session.ended or session.over:
                 return
-            await self._tell_reach(session, context)
-            trust = self._trust()
-            if trust is not None and tuple(trust.authorities) != session.trusts:
-                session.trusts = tuple(trust.authorities)
-                await _send(context, dispatch_pb2.ManagerMessage(trust=trust))
-            delta = await self._delta(session)
-            if delta is not None:
-                await _send(context, delta)
-            if session.leaving and not session.farewell_sent and not self._runs_something(session):
-                farewell = dispatch_pb2.Farewell(why="nothing is left on it")
-                await _send(context, dispatch_pb2.ManagerMessage(farewell=farewell))
-                session.farewell_sent = True
+            if session.stale:
+                session.stale = False  # before it is looked: what changes meanwhile is looked at once more
+                await self._tell_changes(session, context)
             await session.wake.wait()
             session.wake.clear()
+
+    async def _tell_changes(self, session: Session, context: Context) -> None:
+        """Says what is otherwise than it was told."""
+        await self._tell_reach(session, context)
+        trust = self._trust()
+        if trust is not None and tuple(trust.authorities) != session.trusts:
+            session.trusts = tuple(trust.authorities)
+            await _send(context, dispatch_pb2.ManagerMessage(trust=trust))
+        delta = await self._delta(session)
+        if delta is not None:
+            await _send(context, delta)
+        if session.leaving and not session.farewell_sent and not self._runs_something(session):
+            farewell = dispatch_pb2.Farewell(why="nothing is left on it")
+            await _send(context, dispatch_pb2.ManagerMessage(farewell=farewell))
+            session.farewell_sent = True
 
     async def _tell_reach(self, session: Session, context: Context) -> None:
         """Says what its replicas may reach, where that has changed; before it is given replicas that may reach more."""

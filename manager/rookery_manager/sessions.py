@@ -29,6 +29,7 @@ class Session:
     node_id: NodeId
     info: NodeInfo
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    stale: bool = True  # something that it is told of may have changed: its assignments, what they may reach, who is trusted
     outbox: deque[dispatch_pb2.ManagerMessage] = field(default_factory=deque)
     held: Marks = field(default_factory=dict)
     generation: int = 0
@@ -50,6 +51,11 @@ class Session:
             self.end("it does not read what it is sent")
             return
         self.outbox.append(message)
+        self.wake.set()
+
+    def look(self) -> None:
+        """Has looked what the agent is to be told."""
+        self.stale = True
         self.wake.set()
 
     def end(self, why: str) -> None:
@@ -83,7 +89,7 @@ class Sessions:
 
     def wake_all(self) -> None:
         for session in self._sessions.values():
-            session.wake.set()
+            session.look()
 
     def end_all(self, why: str) -> None:
         for session in self._sessions.values():
@@ -97,7 +103,7 @@ class Sessions:
                 revision = self._state.revision_of(replica.key, replica.revision) if replica else None
                 if revision is not None and revision.spec.container.files:
                     session.held = {**session.held, replica_id: NEVER}
-            session.wake.set()
+            session.look()
 
     def _on_record(self, record: Record, after: Record | None) -> None:
         match record:
@@ -110,7 +116,7 @@ class Sessions:
         for node_id in touched:
             session = self._sessions.get(node_id)
             if session is not None:
-                session.wake.set()
+                session.look()
 
     # ---- what the control API asks
 

@@ -87,9 +87,13 @@ class FakeAgent:
     def running(self) -> list[str]:
         return sorted(a.name.rpartition(".")[0] for a in self.assignments.values() if a.desired is Desired.RUN)
 
+    def pause_s(self) -> float:
+        """Until its next heartbeat."""
+        return self.heartbeat_s
+
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(self.heartbeat_s)
+            await asyncio.sleep(self.pause_s())
             if not self.paused:
                 conditions = [encode(condition) for condition in self.conditions]
                 used = [types_pb2.ReplicaStats(replica_id=r, **self.each_uses) for r in self.assignments if self.each_uses]

@@ -21,7 +21,7 @@ from rookery.model import PartKind, Person, Revocation
 from rookery.refusals import Refusals
 
 from rookery_manager.clock import Clock
-from rookery_manager.identity.limits import LIMITS, Limits, paced
+from rookery_manager.identity.limits import LIMITS, Limits, Paced
 from rookery_manager.identity.peers import Peer, Peers, Unknown, serve_for, who_of
 from rookery_manager.identity.permissions import PERMISSIONS
 from rookery_manager.records import Record
@@ -123,7 +123,7 @@ class Guard(grpc.aio.ServerInterceptor):
     async def _asked(self, call: _Call, requests: AsyncIterator[Any], context: Any, *, streamed: bool) -> Any:
         """What the handler is given: the one request of a call that has one, else its messages."""
         if streamed:
-            return paced(requests, self._clock)
+            return Paced(requests, self._clock)
         try:
             async with asyncio.timeout(LIMITS[call.peer.kind].request_s):
                 return await anext(aiter(requests))

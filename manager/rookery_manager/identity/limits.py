@@ -5,7 +5,7 @@ who are anybody, are counted by where they are, and get little.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,15 +84,29 @@ class Limits:
                 del self._uses[key]
 
 
-async def paced(messages: AsyncIterator[Any], clock: Callable[[], float]) -> AsyncIterator[Any]:
-    """The messages, no faster than one may send them: who sends more waits."""
-    left, at = MESSAGES_BURST, clock()
-    async for message in messages:
-        now = clock()
-        left, at = min(MESSAGES_BURST, left + (now - at) * MESSAGES_PER_S) - 1, now
-        if left < 0:
-            await asyncio.sleep(-left / MESSAGES_PER_S)
-        yield message
+class Paced:
+    """The messages of a stream, no faster than one may send them: who sends more waits.
+
+    Each is asked for in the reader's own name: a generator in between would cost as much as the rest of this does.
+    """
+
+    def __init__(self, messages: AsyncIterator[Any], clock: Callable[[], float]) -> None:
+        self._next = aiter(messages).__anext__
+        self._clock = clock
+        self._left, self._at = MESSAGES_BURST, clock()
+
+    def __aiter__(self) -> "Paced":
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        now = self._clock()
+        self._left = min(MESSAGES_BURST, self._left + (now - self._at) * MESSAGES_PER_S) - 1
+        self._at = now
+        return self._next() if self._left >= 0 else self._later(-self._left / MESSAGES_PER_S)
+
+    async def _later(self, wait_s: float) -> Any:
+        await asyncio.sleep(wait_s)
+        return await self._next()
 
 
 def _refilled(use: _Use, limit: Limit, now: float) -> float:

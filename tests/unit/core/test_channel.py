@@ -1,12 +1,15 @@
-"""An address that can't be listened on is refused with the system's reason, and gRPC's own lines stay out of the log."""
+"""An address that can't be listened on is refused with the system's reason, gRPC's own lines stay out of the log, and channels
+share no connection."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
 
 import pytest
-from rookery.channel import listen, server
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from rookery.channel import dial, listen, server
 
 
 def try_to_listen(address: str) -> int:
@@ -47,3 +50,44 @@ asyncio.run(main())
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert (ran.stdout, ran.stderr) == ("refused\n", "")
+
+
+@pytest.mark.parametrize("part", ["rookery_manager.main", "rookery_agent.main", "rookery_proxy.main", "rookery.cli.main"])
+def test_grpc_is_loaded_by_each_part_after_it_was_told_to_be_silent(part: str) -> None:
+    program = f"""
+import os, sys
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "grpc":
+            print(os.environ.get("GRPC_VERBOSITY"))
+
+sys.meta_path.insert(0, Watch())
+import {part}
+import rookery.channel
+"""
+    silent = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    ran = subprocess.run([sys.executable, "-c", program], env=silent, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "NONE\n"
+
+
+def test_channels_of_one_process_share_no_connection() -> None:
+    peers = []
+
+    class Noting(health.aio.HealthServicer):
+        async def Check(self, request, context):  # type: ignore[no-untyped-def]  # noqa: ARG002
+            peers.append(context.peer())
+            return health_pb2.HealthCheckResponse()
+
+    async def run() -> None:
+        listening = server()
+        health_pb2_grpc.add_HealthServicer_to_server(Noting(), listening)
+        address = f"127.0.0.1:{listen(listening, '127.0.0.1:0')}"
+        await listening.start()
+        async with asyncio.timeout(30), dial(address) as first, dial(address) as second:
+            for channel in (first, second, first):
+                await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        await listening.stop(None)
+
+    asyncio.run(run())
+    assert peers[0] == peers[2] != peers[1]

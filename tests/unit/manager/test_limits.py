@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from rookery.model import PartKind
 from rookery_manager.identity import limits
-from rookery_manager.identity.limits import LIMITS, Limits, paced
+from rookery_manager.identity.limits import LIMITS, Limits, Paced
 from rookery_manager.identity.peers import Peer
 
 AGENT, VISITOR = Peer(kind=PartKind.AGENT, id="n1"), Peer(kind=None, host="10.0.0.7")
@@ -66,7 +66,7 @@ def test_messages_are_held_up_not_lost() -> None:
 
         loop = asyncio.get_running_loop()
         began = loop.time()
-        got = [n async for n in paced(messages(), lambda: now[0])]
+        got = [n async for n in Paced(messages(), lambda: now[0])]
         assert got == list(range(int(limits.MESSAGES_BURST) + 20))
         assert loop.time() - began >= 0.2  # each of the 20 waits a little longer than the one before
 
