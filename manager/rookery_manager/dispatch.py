@@ -304,6 +304,7 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         puts, removes = difference(session.held, wanted)
         if not puts and not removes:
             return None
+        session.held = wanted  # before contents are read: what is to be sent anew from now on is marked in it
         assignments = [await self._assignment(replica_id) for replica_id in puts]
         delta = dispatch_pb2.AssignmentDelta(
             node_id=session.node_id,
@@ -312,7 +313,7 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
             puts=[assignment for assignment in assignments if assignment],
             removes=list(removes),
         )
-        session.held, session.generation = wanted, generation
+        session.generation = generation
         for replica_id in removes:
             session.told.pop(replica_id, None)
         return dispatch_pb2.ManagerMessage(delta=delta)
