@@ -16,7 +16,7 @@ from rookery.client import AsyncClient, Unreachable
 from rookery.identity import load
 from rookery.model import AppSpec, Argv, ContainerSpec, Port, Replicated, RuntimeKind, ServiceSpec, UpdateConfig
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 SERVER = """
 import http.server, os
 class Answer(http.server.BaseHTTPRequestHandler):
