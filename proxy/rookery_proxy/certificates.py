@@ -148,7 +148,8 @@ def tls_faults(table: Table, folder: Folder | None, now: float, managed: tuple[C
         if folder is None and own:
             found.append((port, "TLS is asked for, and this proxy has no certificates; start it with --certificates DIR"))
         elif not certificates:
-            found.append((port, "there is no certificate that can be served, so nobody can connect"))
+            why = "there is no certificate that can be served" if own else "the manager has sent no certificate yet"
+            found.append((port, f"{why}, so nobody can connect"))
         bare = [host for host in sorted(listener.hosts) if host and not any(covers(one, host) for one in certificates)]
         if certificates and (folder is not None or not own):
             for host in bare:

@@ -44,8 +44,9 @@ class Managed:
                 continue
             path = self._directory / f"{put.host}.pem"
             try:
-                self._write(path, put.pem)
-                self._held[put.host] = load(path, path)
+                if put.host not in self._held or path.read_bytes() != put.pem:
+                    self._write(path, put.pem)
+                    self._held[put.host] = load(path, path)
             except (OSError, ValueError) as error:
                 log.error("the certificate of %s from the manager can't be served: %s", put.host, error)
         for host in self._held.keys() - set(hosts):

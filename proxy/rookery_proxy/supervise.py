@@ -233,7 +233,7 @@ class Supervisor:
         for child in self._children.values():
             self._send(child, Secure(certificates=certificates))
 
-    def _served(self) -> tuple[Certificate, ...]:
+    def served(self) -> tuple[Certificate, ...]:
         """Those of the operator's directory go first: one that is there for a host was put there on purpose."""
         return (*(self.certificates.certificates if self.certificates is not None else ()), *self._of_manager())
 

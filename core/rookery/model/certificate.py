@@ -42,7 +42,7 @@ class ManagedCertificate:
 
     `directory` is of the authority that issued it, `tried` of the one that was asked last. `renew_at` is when it is due,
     `ask_at` when the authority is asked again when that is. `failures` are in a row, with the last one's reason in `fault`, and
-    the next attempt at `retry_at`.
+    the next attempt at `retry_at`; `away`: the authority did not answer then.
     """
 
     host: str
@@ -59,6 +59,7 @@ class ManagedCertificate:
     fault: str = ""
     failed_at: float = 0.0
     retry_at: float = 0.0
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

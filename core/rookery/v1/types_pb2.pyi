@@ -4860,6 +4860,7 @@ class ManagedCertificate(_message.Message):
     FAULT_FIELD_NUMBER: _builtins.int
     FAILED_AT_FIELD_NUMBER: _builtins.int
     RETRY_AT_FIELD_NUMBER: _builtins.int
+    AWAY_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     digest: _builtins.str
     """of the sealed chain with its key; empty: there is none yet"""
@@ -4879,6 +4880,8 @@ class ManagedCertificate(_message.Message):
     """of the last one"""
     failed_at: _builtins.float
     retry_at: _builtins.float
+    away: _builtins.bool
+    """the authority did not answer then"""
     @_builtins.property
     def order(self) -> Global___AcmeOrder:
         """absent: none is being had"""
@@ -4900,10 +4903,11 @@ class ManagedCertificate(_message.Message):
         fault: _builtins.str = ...,
         failed_at: _builtins.float = ...,
         retry_at: _builtins.float = ...,
+        away: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_at", b"ask_at", "digest", b"digest", "directory", b"directory", "expires_at", b"expires_at", "failed_at", b"failed_at", "failures", b"failures", "fault", b"fault", "host", b"host", "issued_at", b"issued_at", "issuer", b"issuer", "order", b"order", "renew_at", b"renew_at", "retry_at", b"retry_at", "tried", b"tried"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_at", b"ask_at", "away", b"away", "digest", b"digest", "directory", b"directory", "expires_at", b"expires_at", "failed_at", b"failed_at", "failures", b"failures", "fault", b"fault", "host", b"host", "issued_at", b"issued_at", "issuer", b"issuer", "order", b"order", "renew_at", b"renew_at", "retry_at", b"retry_at", "tried", b"tried"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,7 +1,7 @@
 """What the manager says to a certificate authority, by the library `acme`: each call is one question, blocking, with a deadline.
 
 Loaded only where ACME is used: the library and what it brings take some 10 MB. Invariant: every failure is a Refused, an
-Away or a Gone, in words for people; nothing of the library leaves this module.
+Unknown or an Away, in words for people; nothing of the library leaves this module.
 """
 
 from collections.abc import Callable
@@ -38,6 +38,10 @@ class Refused(Exception):
         super().__init__(why)
         self.wait_s = wait_s
         self.over = over
+
+
+class Unknown(Exception):
+    """The authority does not know the account (any more), nor its orders."""
 
 
 class Away(Exception):
@@ -200,12 +204,14 @@ class Authority:
             self._wait_s = min(max(0.0, (at - datetime.now()).total_seconds()), LONGEST_WAIT_S)
 
     def _ask(self, question: Callable[[], T]) -> T:
-        """Raises Refused or Away."""
+        """Raises Refused, Unknown or Away."""
         self._wait_s = 0.0
         try:
             return question()
         except messages.Error as error:
             code = error.code or ""
+            if code == "accountDoesNotExist":
+                raise Unknown("the authority does not know this manager's account any more") from None
             for_now = code in ("rateLimited", "badNonce", "serverInternal", "orderNotReady")
             raise Refused(f"the authority refused it: {_words(error)}", wait_s=self._wait_s, over=not for_now) from None
         except (requests.RequestException, OSError) as error:

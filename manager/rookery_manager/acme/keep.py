@@ -76,12 +76,13 @@ class Answering(Protocol):
 class _Failed(Exception):
     """The authority did not do what it was asked for."""
 
-    def __init__(self, why: str, *, wait_s: float = 0.0, away: bool = False, over: bool = True) -> None:
+    def __init__(self, why: str, *, wait_s: float = 0.0, away: bool = False, over: bool = True, unknown: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.wait_s = wait_s
         self.away = away
         self.over = over
+        self.unknown = unknown
 
 
 class Certificates:
@@ -284,9 +285,21 @@ class Certificates:
         assert self._settings is not None
         now, directory = self._clock(), self._settings.directory
         over = failure.over and not failure.away
+        account = self._state.account_at(directory)
+        if failure.unknown and account is not None:
+            self._authority = None
+            await self._keep_account(replace(account, url=""), "the authority does not know it any more")
 
         def noted(before: ManagedCertificate) -> Action:
-            after = failed(before, failure.why, now, directory=directory, wait_s=failure.wait_s, away=failure.away, over=over)
+            after = failed(
+                before,
+                failure.why,
+                now,
+                directory=directory,
+                wait_s=failure.wait_s,
+                away=failure.away or failure.unknown,
+                over=over,
+            )
             # An authority that is away says the same at each attempt: one event is enough.
             why = "" if before.fault == failure.why and failure.away else f"was not had: {failure.why}"
             return SetCertificate(certificate=after, why=why, dropped=_order_places(before) if over else ())
@@ -376,12 +389,14 @@ class Certificates:
 
 async def _call(question: Callable[[], T]) -> T:
     """Asks the authority, in a thread. Raises _Failed."""
-    from rookery_manager.acme.authority import Away, Refused  # lazily: as above
+    from rookery_manager.acme.authority import Away, Refused, Unknown  # lazily: as above
 
     try:
         return await asyncio.to_thread(question)
     except Refused as error:
         raise _Failed(str(error), wait_s=error.wait_s, over=error.over) from None
+    except Unknown as error:
+        raise _Failed(str(error), unknown=True) from None
     except Away as error:
         raise _Failed(str(error), away=True) from None
 

@@ -16,7 +16,8 @@ SERVE_S = 120.0  # so long may proxies take to serve a challenge
 FIRST_REFUSED_S = 60.0  # Let's Encrypt lets five validations of a host fail in an hour: 0, 1, 4, 13 and 40 minutes
 FIRST_AWAY_S = 5.0  # an authority that did not answer counts nothing
 SLOWER = 3.0
-LONGEST_S = 6 * 3600.0
+LONGEST_REFUSED_S = 6 * 3600.0
+LONGEST_AWAY_S = 3600.0
 OFF = "this manager gets no certificates by ACME; start it with --acme-agree-terms, which agrees to the authority's terms"
 LOOK_S = 1.0  # between two looks at an order, while its authority is at work
 
@@ -158,7 +159,7 @@ def trouble(view: CertificateView, now: float) -> str:
     """What is wrong with the certificate, or what it waits for; empty where all is well."""
     known = view.certificate or ManagedCertificate(host=view.host)
     step = plan_certificate(view, now)
-    said = [known.fault] if known.fault else []
+    said = [known.fault] if known.fault else ["it is on its way"] if known.order is not None and not known.digest else []
     if isinstance(step, Idle) and step.waits_for and step.waits_for not in said:
         said.append(step.waits_for)
     if known.fault and known.retry_at > now:
@@ -219,8 +220,11 @@ def failed(
     known: ManagedCertificate, why: str, now: float, *, directory: str, wait_s: float = 0.0, away: bool = False, over: bool = True
 ) -> ManagedCertificate:
     """An attempt came to nothing. `wait_s` is what the authority asked for. `away`: it did not answer; `over`: the order is."""
-    failures = known.failures + 1 if known.tried == directory else 1
-    delay_s = min((FIRST_AWAY_S if away else FIRST_REFUSED_S) * SLOWER ** min(failures - 1, 20), LONGEST_S)
+    # Days without an answer don't make the first refusal after them a long wait.
+    is_first = known.tried != directory or (known.away and not away)
+    failures = 1 if is_first else known.failures + 1
+    first_s, longest_s = (FIRST_AWAY_S, LONGEST_AWAY_S) if away else (FIRST_REFUSED_S, LONGEST_REFUSED_S)
+    delay_s = min(first_s * SLOWER ** min(failures - 1, 20), longest_s)
     return replace(
         known,
         order=None if over else known.order,
@@ -228,6 +232,7 @@ def failed(
         failures=failures,
         fault=why,
         failed_at=now,
+        away=away,
         retry_at=now + max(delay_s, wait_s),
     )
 
