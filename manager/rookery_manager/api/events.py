@@ -42,7 +42,7 @@ _KINDS = {
     "lock": "lock",
     "authority": "authority",
     "certificates": "certificate",
-    "acme-accounts": "account",
+    "acme-accounts": "certificate",
 }
 _NOBODY = ("", "manager", "restore")  # actors that are no people
 

@@ -100,12 +100,14 @@ def plan_certificate(view: CertificateView, now: float) -> Step:
     known = certificate or ManagedCertificate(host=view.host)
     if known.order is not None:
         return _go_on(view, known, known.order, settings, now)
-    if known.digest and known.expires_at > now >= known.ask_at > 0 and known.directory == settings.directory:
+    free_at = known.retry_at if known.tried == settings.directory else 0.0
+    at = max(due_at(known, settings), free_at)
+    is_asking = known.digest and known.ask_at and known.directory == settings.directory and known.expires_at > now
+    ask_at = max(known.ask_at, free_at) if is_asking else at
+    if ask_at <= now and is_asking:
         return AskRenewal()
-    at = max(due_at(known, settings), known.retry_at if known.tried == settings.directory else 0.0)
     if at > now:
-        asks = known.ask_at if known.directory == settings.directory else 0.0
-        return Idle(wake_at=min(at, asks) if asks > now else at)
+        return Idle(wake_at=min(at, ask_at))
     if view.no_proxy:
         return Idle(waits_for=view.no_proxy)
     return Begin(why=_why_begin(known, settings, now))
