@@ -132,14 +132,13 @@ class Authority:
 
     def _register(self) -> str:
         contact = (f"mailto:{self._settings.email}",) if self._settings.email else ()
+        wanted = messages.NewRegistration(contact=contact, terms_of_service_agreed=True)
         self._net.account = None
-        try:
-            made = self._connected().new_account(messages.NewRegistration(contact=contact, terms_of_service_agreed=True))
-        except errors.ConflictError as known:  # made by a manager that ended before it could note the URL
-            url = str(known.location)
-            self._net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
-            return url
-        return str(made.uri)
+        # The answer for a key that is known (a manager ended before it could note the URL) has its account's URL too.
+        url = str(self._post(self._directory()["newAccount"], wanted).headers["Location"])
+        self._net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
+        self._account_url = url
+        return url
 
     def _look(self, url: str, host: str, key: str) -> News:
         response = self._post(url, None)
