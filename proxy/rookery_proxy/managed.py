@@ -45,8 +45,7 @@ class Managed:
             path = self._directory / f"{put.host}.pem"
             try:
                 if put.host not in self._held or path.read_bytes() != put.pem:
-                    self._write(path, put.pem)
-                    self._held[put.host] = load(path, path)
+                    self._held[put.host] = self._keep(path, put.pem)
             except (OSError, ValueError) as error:
                 log.error("the certificate of %s from the manager can't be served: %s", put.host, error)
         for host in self._held.keys() - set(hosts):
@@ -54,9 +53,12 @@ class Managed:
             (self._directory / f"{host}.pem").unlink(missing_ok=True)
         return self.certificates != before
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _keep(self, path: Path, data: bytes) -> Certificate:
+        """Raises OSError or ValueError, and leaves what was there, where it can't be served."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_suffix(".new")
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(data)
+        load(temporary, temporary)
         os.replace(temporary, path)
+        return load(path, path)

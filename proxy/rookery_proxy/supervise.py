@@ -226,6 +226,7 @@ class Supervisor:
         if self._managed is not None and await asyncio.to_thread(self._managed.take, puts, hosts):
             self._secure()
             self._tell_faults()
+            self.errors_changed.set()  # what was told with the table may be over
 
     def _secure(self) -> None:
         certificates = self.served()

@@ -128,6 +128,10 @@ class Authority:
 
         return self._ask(ask)
 
+    def close(self) -> None:
+        """Ends its connections."""
+        self._net.session.close()
+
     # ---- below
 
     def _register(self) -> str:

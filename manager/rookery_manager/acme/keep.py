@@ -117,7 +117,7 @@ class Certificates:
 
     def look_anew(self) -> None:
         """The store's key is there, or another one is."""
-        self._authority = None
+        self._part()
         self._doubted = set(self._state.certificates)
         for host in {*self._state.certificates, *self._wanted.hosts}:
             self.keys.mark(host)
@@ -287,7 +287,7 @@ class Certificates:
         over = failure.over and not failure.away
         account = self._state.account_at(directory)
         if failure.unknown and account is not None:
-            self._authority = None
+            self._part()
             await self._keep_account(replace(account, url=""), "the authority does not know it any more")
 
         def noted(before: ManagedCertificate) -> Action:
@@ -332,6 +332,12 @@ class Certificates:
             await self._keep_account(account, f"its contact is {settings.email or 'nobody'} from now on")
         self._authority = authority
         return authority
+
+    def _part(self) -> None:
+        """What is known of the account is read anew when the authority is asked next."""
+        if self._authority is not None:
+            self._authority.close()
+            self._authority = None
 
     # ---- the state
 
