@@ -107,6 +107,7 @@ class RoutePlane:
         self._on_progress = on_progress
         self.on_news: Callable[[], None] = lambda: None
         self._challenge_port = challenge_port
+        self._in_the_way: dict[ServiceKey, str] = {}  # services that have the port for something else, and what for
         self._challenged: dict[ServiceKey, int] = {}  # since which version the table has a host's challenge
         self._routes: dict[ServiceKey, tuple[Route, ...]] = {}
         self._routed: dict[ReplicaId, int] = {}  # replicas in the table: in how many services' routes
@@ -171,8 +172,8 @@ class RoutePlane:
     def unanswered(self, host: str) -> str:
         """Why not every proxy answers the challenge of a host; empty where each does that has the port."""
         key, now = challenge_key(host), self._clock()
-        if other := self._in_the_way():
-            return other
+        if self._in_the_way:
+            return next(iter(self._in_the_way.values()))
         since = self._challenged.get(key)
         if since is None or key in self._dirty:
             return "the route table does not have the challenge yet"
@@ -191,15 +192,6 @@ class RoutePlane:
             if error.port == self._challenge_port
         ]
         return faults[0] if len(faults) >= len(connected) else ""
-
-    def _in_the_way(self) -> str:
-        """Why challenges can't be answered on their port whatever proxies do; empty where they can."""
-        for routes in self._routes.values():
-            for route in routes:
-                if route.port == self._challenge_port and (route.tls or route.protocol in _NO_HTTP1):
-                    how = "TLS" if route.tls else route.protocol
-                    return f"{route.app}/{route.service} has port {route.port} of the proxies for {how}, where HTTP/1 is needed"
-        return ""
 
     def nobody(self) -> str:
         """Why no challenge could be answered now; empty where one could."""
@@ -258,7 +250,13 @@ class RoutePlane:
         puts: MutableSequence[Route] = []
         removes: MutableSequence[RouteId] = []
         dirty, self._dirty = self._dirty, set()
-        for key in dirty:
+        challenges = {key for key in dirty if key.partition("/")[0] == CHALLENGES}
+        was_free = not self._in_the_way
+        for key in dirty - challenges:
+            self._refresh_service(key, puts, removes)
+        if was_free == bool(self._in_the_way):  # which all challenges depend on
+            challenges |= set(map(challenge_key, self._state.certificates))
+        for key in challenges:
             self._refresh_service(key, puts, removes)
         if puts or removes:
             self.version = self._state.revision
@@ -283,6 +281,7 @@ class RoutePlane:
         self._routes[key] = new
         if not new:
             del self._routes[key]
+        self._note_port(key, new)
         gone, come = replica_ids(old) - replica_ids(new), replica_ids(new) - replica_ids(old)
         for replica_id in map(ReplicaId, gone):
             self._routed.pop(replica_id, None)
@@ -291,10 +290,18 @@ class RoutePlane:
         for replica_id in map(ReplicaId, come):
             self._routed[replica_id] = self._state.revision
 
+    def _note_port(self, key: ServiceKey, routes: Iterable[Route]) -> None:
+        """Notes where a service has the port of challenges for what can't be told from one by host and path."""
+        self._in_the_way.pop(key, None)
+        for route in routes:
+            if route.port == self._challenge_port and (route.tls or route.protocol in _NO_HTTP1):
+                how = "TLS" if route.tls else route.protocol
+                self._in_the_way[key] = f"{key} has port {route.port} of the proxies for {how}, where HTTP/1 is needed"
+
     def _routes_now(self, key: ServiceKey) -> tuple[Route, ...]:
         app, _, host = key.partition("/")
         if app == CHALLENGES:
-            known = self._state.certificates.get(host) if not self._in_the_way() else None
+            known = self._state.certificates.get(host) if not self._in_the_way else None
             new = challenge_routes(known, self._challenge_port)
             if not new:
                 self._challenged.pop(key, None)

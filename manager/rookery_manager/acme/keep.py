@@ -170,7 +170,7 @@ class Certificates:
         try:
             match step:
                 case Idle():
-                    if step.waits_for:
+                    if step.waits_for and step.waits_for in (view.no_proxy, view.unserved):
                         self._waiting.add(host)
                         return earliest(step.wake_at, self._proxies.wake_at())
                     return step.wake_at

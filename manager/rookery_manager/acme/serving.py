@@ -25,14 +25,14 @@ class Shelf:
         """What a proxy is to be told that was told this (digests by host; brought up to date)."""
         if self._contents.locked:
             return
-        found = {
-            host: known.digest for host in self._wanted.hosts if (known := self._state.certificates.get(host)) and known.digest
-        }
+        # One that is asked for and lost with the store's key is among them: proxies serve theirs until there is another.
+        certificates = self._state.certificates
+        found = {host: certificates[host].digest if host in certificates else "" for host in self._wanted.hosts}
         if found == told:
             return
         puts: list[ServedCertificate] = []
         for host, digest in found.items():
-            if told.get(host) == digest:
+            if not digest or told.get(host) == digest:
                 continue
             pem = await self._contents.read(host, digest)
             if pem is None:

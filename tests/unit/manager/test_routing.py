@@ -15,7 +15,6 @@ from rookery.model import (
     ReplicaId,
     ReplicaState,
     Revision,
-    Route,
     Service,
     ServiceSpec,
 )
@@ -23,7 +22,7 @@ from rookery_manager import records
 from rookery_manager.records import Record
 from rookery_manager.routing import RoutePlane
 from rookery_manager.state import State
-from rookery_manager.store import Entry, Snapshot
+from rookery_manager.store import Change, Entry, Snapshot
 
 
 def loaded(*written: Record) -> State:
@@ -100,12 +99,19 @@ def test_a_manager_that_has_just_started_gives_its_proxies_a_lease() -> None:
     assert plane.unanswered(HOST) == "the manager has just started, and its proxies are still to connect"
 
 
-@pytest.mark.parametrize(("protocol", "way"), [("tcp", "tcp"), ("http2", "http2")])
-def test_a_port_that_speaks_something_else_is_not_taken_from_its_service(protocol: str, way: str) -> None:
+@pytest.mark.parametrize("protocol", ["tcp", "http2"])
+def test_a_port_that_speaks_something_else_is_not_taken_from_its_service(protocol: str) -> None:
     spec = ServiceSpec(name="web", ports=(Port(target=1, published=80, app_protocol=protocol),))
     revision = Revision(app="shop", service="web", number=1, spec=spec)
-    plane = challenged(revision, Service(app="shop", name="web", revision=1, replicas=1))
+    service = Service(app="shop", name="web", revision=1, replicas=1)
+    state = loaded(PROVEN, revision, service)
+    plane = RoutePlane(state, lambda: 1.0, lease_s=0.0, on_progress=lambda _: None)
+    assert plane.unanswered(HOST) == f"shop/web has port 80 of the proxies for {protocol}, where HTTP/1 is needed"
+    assert [route.service for route in plane.table().routes] == ["web"]
+    key = records.key_of(service)
+    state.apply((Change(revision=8, key=key, value=None, at=0.0, actor="", why=""),))
     plane.refresh()
-    routes: tuple[Route, ...] = plane.table().routes
-    assert plane.unanswered(HOST) == f"shop/web has port 80 of the proxies for {way}, where HTTP/1 is needed"
-    assert all(route.service == "web" for route in routes if route.port == 80 and not route.answer)
+    assert [route.service for route in plane.table().routes] == [HOST]
+    state.apply((Change(revision=9, key=key, value=records.put(service, "").value, at=0.0, actor="", why=""),))
+    plane.refresh()
+    assert [route.service for route in plane.table().routes] == ["web"]
