@@ -3,31 +3,30 @@
 Invariant: what an order takes is in the store before the authority is asked for more, so a manager that was killed goes on.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from rookery.acme_host import private_fault
 from rookery.model import (
-    AcmeAccount,
     AcmeChallenge,
     AcmeOrder,
     CertificateStatus,
     ManagedCertificate,
-    SealedFile,
     ServiceKey,
 )
 
-from rookery_manager.acme.contents import ACCOUNT, Contents, place
+from rookery_manager.acme.accounts import Accounts
+from rookery_manager.acme.asking import Failed, ask
+from rookery_manager.acme.contents import Contents, place
 from rookery_manager.acme.settings import AcmeSettings
 from rookery_manager.acme.wanted import Wanted
 from rookery_manager.actor import Actor
 from rookery_manager.clock import Clock
 from rookery_manager.loops import DirtyKeys, reconcile
-from rookery_manager.planners.actions import Action, ForgetCertificate, SetAccount, SetCertificate, earliest
+from rookery_manager.planners.actions import Action, ForgetCertificate, SetCertificate, earliest
 from rookery_manager.planners.certificate import (
     LOOK_S,
     OFF,
@@ -53,12 +52,11 @@ from rookery_manager.sealing.keyring import Locked
 from rookery_manager.state import State
 
 if TYPE_CHECKING:
-    from rookery_manager.acme.authority import Authority, Issued
+    from rookery_manager.acme.authority import Issued
 
 log = logging.getLogger("rookery.manager")
 
 ASK_AGAIN_S = 6 * 3600.0  # an authority that did not say when a certificate is due
-T = TypeVar("T")
 
 
 class Answering(Protocol):
@@ -71,18 +69,6 @@ class Answering(Protocol):
         """Why no challenge could be served now; empty where one could."""
 
     def wake_at(self) -> float | None: ...
-
-
-class _Failed(Exception):
-    """The authority did not do what it was asked for."""
-
-    def __init__(self, why: str, *, wait_s: float = 0.0, away: bool = False, over: bool = True, unknown: bool = False) -> None:
-        super().__init__(why)
-        self.why = why
-        self.wait_s = wait_s
-        self.away = away
-        self.over = over
-        self.unknown = unknown
 
 
 class Certificates:
@@ -104,7 +90,7 @@ class Certificates:
         self._proxies = proxies
         self._settings = settings
         self._started_at = clock()
-        self._authority: Authority | None = None
+        self._accounts = Accounts(state, actor, clock, contents)
         self._look_at: dict[str, float] = {}
         self._waiting: set[str] = set()  # for proxies
         self._doubted = set(state.certificates)  # whether they can be read
@@ -117,7 +103,7 @@ class Certificates:
 
     def look_anew(self) -> None:
         """The store's key is there, or another one is."""
-        self._part()
+        self._accounts.part()
         self._doubted = set(self._state.certificates)
         for host in {*self._state.certificates, *self._wanted.hosts}:
             self.keys.mark(host)
@@ -186,7 +172,7 @@ class Certificates:
                     await self._give_up(known, step)
                 case Forget():
                     await self._keep(host, lambda c: ForgetCertificate(certificate=c, why=step.why, dropped=_places(c)))
-        except _Failed as failure:
+        except Failed as failure:
             await self._fail(host, failure)
         except Locked:
             log.debug("locked in the middle of a step for %s: it waits", host)
@@ -198,11 +184,11 @@ class Certificates:
     async def _begin(self, known: ManagedCertificate, why: str) -> None:
         settings = self._settings
         assert settings is not None
-        authority = await self._connected(settings)
+        authority = await self._accounts.authority(settings)
         from rookery_manager.acme.authority import new_key  # lazily: it costs what a manager without ACME need not spend
 
         key = self._contents.sealed(known.host, new_key())
-        url = await _call(lambda: authority.order(known.host))
+        url = await ask(lambda: authority.order(known.host))
         order = AcmeOrder(directory=settings.directory, url=url, key_digest=key.digest, began_at=self._clock())
         await self._keep(known.host, lambda c: SetCertificate(certificate=begun(c, order), why=why, sealed=(key,)))
 
@@ -214,9 +200,9 @@ class Certificates:
         assert self._settings is not None
         key = await self._contents.read(known.host, order.key_digest)
         if key is None:
-            raise _Failed("the key of the order can't be read any more")
-        authority = await self._connected(self._settings)
-        news = await _call(lambda: authority.look(order.url, known.host, key))
+            raise Failed("the key of the order can't be read any more")
+        authority = await self._accounts.authority(self._settings)
+        news = await ask(lambda: authority.look(order.url, known.host, key))
         match news:
             case Challenged():
                 self._look_at[known.host] = self._clock() + LOOK_S
@@ -250,8 +236,8 @@ class Certificates:
 
     async def _answer(self, known: ManagedCertificate, challenge: AcmeChallenge) -> None:
         assert self._settings is not None
-        authority = await self._connected(self._settings)
-        await _call(lambda: authority.answer(challenge.url))
+        authority = await self._accounts.authority(self._settings)
+        await ask(lambda: authority.answer(challenge.url))
         now = self._clock()
         self._look_at[known.host] = now + LOOK_S
         await self._keep(known.host, lambda c: SetCertificate(certificate=answered(c, now)))
@@ -262,18 +248,18 @@ class Certificates:
         now = self._clock()
         told: tuple[float | None, float] = (None, now + ASK_AGAIN_S)
         try:
-            authority = await self._connected(self._settings)
+            authority = await self._accounts.authority(self._settings)
             chain = await self._contents.read(known.host, known.digest)
             if chain is not None:
-                told = await _call(lambda: authority.renewal(chain))
-        except _Failed as failure:
+                told = await ask(lambda: authority.renewal(chain))
+        except Failed as failure:
             log.info("when to renew the certificate of %s was not to be had: %s", known.host, failure.why)
         at, ask_at = told
         await self._keep(known.host, lambda c: SetCertificate(certificate=advised(c, at, max(ask_at, now + LOOK_S))))
 
     async def _give_up(self, known: ManagedCertificate, step: GiveUp) -> None:
         if step.failed:
-            raise _Failed(step.why)
+            raise Failed(step.why)
         await self._keep(
             known.host,
             lambda c: SetCertificate(
@@ -281,14 +267,14 @@ class Certificates:
             ),
         )
 
-    async def _fail(self, host: str, failure: _Failed) -> None:
+    async def _fail(self, host: str, failure: Failed) -> None:
         assert self._settings is not None
         now, directory = self._clock(), self._settings.directory
         over = failure.over and not failure.away
-        account = self._state.account_at(directory)
-        if failure.unknown and account is not None:
-            self._part()
-            await self._keep_account(replace(account, url=""), "the authority does not know it any more")
+        if failure.unknown:
+            await self._accounts.forget(directory)
+        elif failure.away:
+            self._accounts.part()
 
         def noted(before: ManagedCertificate) -> Action:
             after = failed(
@@ -306,39 +292,6 @@ class Certificates:
 
         await self._keep(host, noted)
 
-    # ---- the authority
-
-    async def _connected(self, settings: AcmeSettings) -> "Authority":
-        """Raises _Failed, Locked."""
-        if self._authority is not None:
-            return self._authority
-        from rookery_manager.acme.authority import Authority, new_key  # lazily: as above
-
-        account = self._state.account_at(settings.directory)
-        key = await self._contents.read(ACCOUNT, account.key_digest) if account is not None else None
-        if account is None or key is None:
-            key = new_key()
-            sealed = self._contents.sealed(ACCOUNT, key)
-            account = AcmeAccount(directory=settings.directory, key_digest=sealed.digest, created_at=self._clock())
-            await self._keep_account(account, "a key was made for it", sealed)
-        authority = Authority(settings, key, account.url)
-        if not account.url:
-            url = await _call(authority.register)
-            account = replace(account, url=url, email=settings.email)
-            await self._keep_account(account, "the authority has it, and its terms are agreed to")
-        elif account.email != settings.email:
-            await _call(lambda: authority.contact(settings.email))
-            account = replace(account, email=settings.email)
-            await self._keep_account(account, f"its contact is {settings.email or 'nobody'} from now on")
-        self._authority = authority
-        return authority
-
-    def _part(self) -> None:
-        """What is known of the account is read anew when the authority is asked next."""
-        if self._authority is not None:
-            self._authority.close()
-            self._authority = None
-
     # ---- the state
 
     async def _keep(self, host: str, change: Callable[[ManagedCertificate], Action]) -> None:
@@ -347,10 +300,6 @@ class Certificates:
             known = self._state.certificates.get(host) or ManagedCertificate(host=host)
             if await self._actor.act([change(known)]):
                 return
-
-    async def _keep_account(self, account: AcmeAccount, why: str, *sealed: SealedFile) -> None:
-        while not await self._actor.act([SetAccount(account=account, why=why, sealed=sealed)]):
-            pass
 
     def _view(self, host: str) -> CertificateView:
         certificate = self._state.certificates.get(host)
@@ -391,20 +340,6 @@ class Certificates:
             self.keys.mark(record.host)
             if record is after or not isinstance(after, ManagedCertificate) or after.digest != record.digest:
                 self.on_serve()
-
-
-async def _call(question: Callable[[], T]) -> T:
-    """Asks the authority, in a thread. Raises _Failed."""
-    from rookery_manager.acme.authority import Away, Refused, Unknown  # lazily: as above
-
-    try:
-        return await asyncio.to_thread(question)
-    except Refused as error:
-        raise _Failed(str(error), wait_s=error.wait_s, over=error.over) from None
-    except Unknown as error:
-        raise _Failed(str(error), unknown=True) from None
-    except Away as error:
-        raise _Failed(str(error), away=True) from None
 
 
 def _places(known: ManagedCertificate) -> tuple[str, ...]:
