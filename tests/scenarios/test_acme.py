@@ -203,7 +203,7 @@ def test_a_manager_that_was_killed_in_the_middle_goes_on_with_its_order(tmp_path
                     await had(client)
                     await served(port, root)
                     assert await orders(client) == 1
-                    assert begun.url.rpartition("/")[2] in authority.log()
+                    assert f"for order {begun.url.rpartition('/')[2]}" in authority.log()
 
     asyncio.run(main())
 
