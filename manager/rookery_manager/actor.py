@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from rookery.model import Desired, Node, Pool, Replica, ReplicaId, ReplicaState, RolloutState, can_move
+from rookery.model import Desired, Node, Pool, Replica, ReplicaId, ReplicaState, RolloutState, SealedFile, can_move
 
 from rookery_manager import records
 from rookery_manager.clock import Clock
@@ -22,6 +22,7 @@ from rookery_manager.planners.actions import (
     Doubt,
     Drain,
     Forget,
+    ForgetCertificate,
     ForgetNode,
     ForgetPool,
     ForgetService,
@@ -30,7 +31,9 @@ from rookery_manager.planners.actions import (
     Move,
     Observe,
     Refuse,
+    SetAccount,
     SetAvailability,
+    SetCertificate,
     SetNode,
     SetPool,
     SetReplicas,
@@ -209,12 +212,32 @@ class Actor:
                 put(action.pool, action.why)
                 if action.why:
                     told.append(f"pool {action.pool.name} {action.why}")
+            case SetCertificate():
+                put(action.certificate, action.why)
+                self._keep_sealed(action.sealed, action.dropped, draft)
+                if action.why:
+                    told.append(f"certificate of {action.certificate.host} {action.why}")
+            case SetAccount():
+                put(action.account, action.why)
+                self._keep_sealed(action.sealed, (), draft)
+                told.append(f"account at {action.account.directory}: {action.why}")
+            case ForgetCertificate():
+                key = records.key_of(action.certificate)
+                draft.conditions.setdefault(key, self._state.condition(key))
+                writes[key] = Delete(key=key, why=action.why)
+                self._keep_sealed((), action.dropped, draft)
+                told.append(f"forget the certificate of {action.certificate.host}: {action.why}")
             case ForgetNode() | ForgetPool():
                 record: Node | Pool = action.node if isinstance(action, ForgetNode) else action.pool
                 key = records.key_of(record)
                 draft.conditions.setdefault(key, self._state.condition(key))
                 writes[key] = Delete(key=key, why=action.why)
                 told.append(f"forget {record.name}: {action.why}")
+
+    @staticmethod
+    def _keep_sealed(sealed: Iterable[SealedFile], dropped: Iterable[str], draft: "_Draft") -> None:
+        draft.writes.update({key: Delete(key=key) for key in dropped})
+        draft.writes.update({write.key: write for write in (records.put(file, "") for file in sealed)})
 
     def _set_rollout(self, action: SetRollout, now: float, draft: "_Draft") -> None:
         service, rollout = action.service, action.rollout

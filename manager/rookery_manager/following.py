@@ -17,6 +17,7 @@ from rookery.refusals import Refusals
 from rookery.v1 import routing_pb2, routing_pb2_grpc, types_pb2
 from rookery.wire import WireError, decode, encode
 
+from rookery_manager.acme.serving import Shelf
 from rookery_manager.identity.peers import caller, host_of, who_of
 from rookery_manager.routing import Follower, RoutePlane
 
@@ -54,11 +55,13 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         *,
         lease_s: float,
         trust: Callable[[], types_pb2.Trust | None] = lambda: None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._plane = plane
         self._refusals = refusals
         self._lease_s = lease_s
         self._trust = trust
+        self._shelf = shelf
 
     async def Follow(  # type: ignore[override]  # grpc.aio takes this form of a stream too: writing by the context
         self,
@@ -113,11 +116,15 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         await _write(context, routing_pb2.RoutingMessage(table=encode(table)))
         sent = table.version
         told: tuple[str, ...] = ()
+        certificates = {"": ""}  # nothing was told, which is not the same as that there are none
         while True:
             trust = self._trust()
             if trust is not None and tuple(trust.authorities) != told:
                 told = tuple(trust.authorities)
                 await _write(context, routing_pb2.RoutingMessage(trust=trust))
+            if self._shelf is not None:
+                async for news in self._shelf.news(certificates):
+                    await _write(context, routing_pb2.RoutingMessage(certificates=news))
             delta = await follower.deltas.get()
             if follower.ended:
                 return

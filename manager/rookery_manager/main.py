@@ -19,6 +19,7 @@ from rookery.refusals import Refusals
 from rookery.v1 import dispatch_pb2_grpc, identity_pb2_grpc, routing_pb2_grpc
 
 from rookery_manager import api, policy, starting
+from rookery_manager.acme.flags import acme_settings, add_acme_flags
 from rookery_manager.audit import head_of
 from rookery_manager.backups import Backups
 from rookery_manager.front import Front
@@ -77,6 +78,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help=f"who may deploy what reaches beyond containers (default: DATA/{policy.NAME})"
     )
+    add_acme_flags(parser)
     parser.add_argument(
         "--insecure", action="store_true", help="plain text, and whoever reaches the port is obeyed; for trials on loopback only"
     )
@@ -85,6 +87,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.lease < 2 * options.heartbeat:
         parser.error(f"--lease {options.lease:g}: must be at least twice --heartbeat ({options.heartbeat:g} s)")
+    options.acme = acme_settings(parser, options)
     if options.insecure:
         try:
             check_loopback(options.listen, "--insecure")
@@ -202,6 +205,7 @@ async def _serve(
             token_file=None if options.insecure else (options.tokens or options.data) / TOKENS[PartKind.AGENT],
         ),
         policy=rules,
+        acme=options.acme,
     )
     health = await api.make_health()
 

@@ -11,6 +11,11 @@ from rookery.metrics import Metrics
 from rookery.model import ServiceKey
 from rookery.refusals import Refusals
 
+from rookery_manager.acme.contents import Contents
+from rookery_manager.acme.keep import Certificates
+from rookery_manager.acme.serving import Shelf
+from rookery_manager.acme.settings import AcmeSettings
+from rookery_manager.acme.wanted import Wanted
 from rookery_manager.actor import Actor
 from rookery_manager.api import Api
 from rookery_manager.api.attempts import Attempts
@@ -73,11 +78,12 @@ def assemble(
     keyring: Keyring,
     providers: Providers,
     policy: PolicyFile | None = None,
+    acme: AcmeSettings | None = None,
 ) -> Parts:
     actor = Actor(store, state, clock)
     leases = Leases(clock, lease_s=lease_s)
     keys: DirtyKeys[ServiceKey] = DirtyKeys(clock)
-    plane = RoutePlane(state, clock, lease_s=lease_s, on_progress=keys.mark)
+    plane = RoutePlane(state, clock, lease_s=lease_s, on_progress=keys.mark, challenge_port=(acme or AcmeSettings()).http_port)
     sessions = Sessions(state, leases)
     statuses = Statuses(state, actor, refusals)
     views = NodeViews(state)
@@ -89,6 +95,12 @@ def assemble(
     pools = Pools(state, actor, clock, views, providers)
     logs = LogHub()
     keyring.on_unlock(sessions.send_files_anew)
+    wanted = Wanted(state)
+    contents = Contents(store, keyring)
+    certificates = Certificates(state, actor, clock, contents, wanted, plane, acme)
+    plane.on_news = certificates.proxies_told
+    certificates.on_serve = plane.wake_all
+    keyring.on_unlock(certificates.look_anew)
     reaching = Reaching(state, plane.list, sessions.wake_all)
     rotation = identities.rotation if identities else None
     if rotation is not None:
@@ -134,6 +146,7 @@ def assemble(
         keyring=keyring,
         policy=policy or PolicyFile(),
         rotation=rotation,
+        certificates=certificates,
     )
     loops = (
         _follow(store, state),
@@ -145,11 +158,12 @@ def assemble(
         balance.run(),
         autoscaler.run(),
         pools.run(),
+        certificates.run(),
         reaching.run(),
         backups.run(),
         _notice_stalls(leases),
     )
-    routing = RoutingService(plane, refusals, lease_s=lease_s, trust=trust)
+    routing = RoutingService(plane, refusals, lease_s=lease_s, trust=trust, shelf=Shelf(state, contents, wanted))
     metrics = Metrics()
     metrics.add(watch(control))
     metrics.add(watch_scaling(control))

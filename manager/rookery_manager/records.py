@@ -15,16 +15,21 @@ people/NAME                              Person
 tokens/ID                                JoinToken
 revoked/KIND/ID                          Revocation
 pools/NAME                               Pool
+certificates/HOST                        ManagedCertificate
+acme-accounts/ID                         AcmeAccount (the id is made of its directory)
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 from rookery.model import (
+    AcmeAccount,
     App,
     AppRevision,
     FileContent,
     FileKind,
     JoinToken,
+    ManagedCertificate,
     Node,
     PastRollout,
     Person,
@@ -56,6 +61,8 @@ Record = (
     | Person
     | JoinToken
     | Revocation
+    | ManagedCertificate
+    | AcmeAccount
 )
 
 CLASSES: dict[str, type[Record]] = {
@@ -72,6 +79,8 @@ CLASSES: dict[str, type[Record]] = {
     "tokens": JoinToken,
     "revoked": Revocation,
     "pools": Pool,
+    "certificates": ManagedCertificate,
+    "acme-accounts": AcmeAccount,
 }  # sealed contents are read one by one when an assignment needs them
 
 MOST_FAULTS_SHOWN = 3
@@ -139,6 +148,14 @@ def pool_key(name: str) -> str:
     return f"pools/{name}"
 
 
+def certificate_key(host: str) -> str:
+    return f"certificates/{host}"
+
+
+def account_key(directory: str) -> str:
+    return f"acme-accounts/{hashlib.sha256(directory.encode()).hexdigest()[:16]}"
+
+
 def key_of(record: Record) -> str:
     match record:
         case App():
@@ -163,6 +180,10 @@ def key_of(record: Record) -> str:
             return revocation_key(record.kind, record.id)
         case Pool():
             return pool_key(record.name)
+        case ManagedCertificate():
+            return certificate_key(record.host)
+        case AcmeAccount():
+            return account_key(record.directory)
         case StoredFile():
             return stored_file_key(record.app, record.kind, record.name)
         case SealedFile():

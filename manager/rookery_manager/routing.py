@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from rookery.model import (
     EndpointStats,
     ListenerError,
+    ListenProtocol,
+    ManagedCertificate,
     Node,
     NodeId,
     Proxy,
@@ -37,12 +39,14 @@ from rookery_manager.demand import Demand
 from rookery_manager.figures import Ledger, went_back
 from rookery_manager.flights import Flights
 from rookery_manager.planners.compare import Sample
-from rookery_manager.planners.routes import replica_ids, routes_of
+from rookery_manager.planners.routes import CHALLENGES, challenge_key, challenge_routes, replica_ids, routes_of
 from rookery_manager.records import Record
 from rookery_manager.state import State
 from rookery_manager.traffic import MOST_BUCKETS, Reported, Traffic
 
 log = logging.getLogger("rookery.manager")
+
+_NO_HTTP1 = (ListenProtocol.TCP, ListenProtocol.HTTP2)
 
 FORGET_S = 3600.0  # a proxy that is away for so long is no longer listed
 MOST_UNSENT = 256  # changes of the table that a slow proxy may lag behind before it is sent the whole table
@@ -83,18 +87,33 @@ class Follower:
 
 
 class RoutePlane:
-    """The table, and who serves which version of it. `on_progress` is told of services whose draining replicas may be further."""
+    """The table, and who serves which version of it.
 
-    def __init__(self, state: State, clock: Clock, *, lease_s: float, on_progress: Callable[[ServiceKey], None]) -> None:
+    `on_progress` is told of services whose draining replicas may be further, `on_news` whenever a proxy came, went or told
+    something. Challenges are answered on `challenge_port`."""
+
+    def __init__(
+        self,
+        state: State,
+        clock: Clock,
+        *,
+        lease_s: float,
+        on_progress: Callable[[ServiceKey], None],
+        challenge_port: int = 80,
+    ) -> None:
         self._state = state
         self._clock = clock
         self._lease_s = lease_s
         self._on_progress = on_progress
+        self.on_news: Callable[[], None] = lambda: None
+        self._challenge_port = challenge_port
+        self._in_the_way: dict[ServiceKey, str] = {}  # services that have the port for something else, and what for
+        self._challenged: dict[ServiceKey, int] = {}  # since which version the table has a host's challenge
         self._routes: dict[ServiceKey, tuple[Route, ...]] = {}
         self._routed: dict[ReplicaId, int] = {}  # replicas in the table: in how many services' routes
         self._left_at: dict[ReplicaId, int] = {}  # replicas that left it: the first version without them
         self._draining: dict[ReplicaId, ServiceKey] = {}
-        self._dirty: set[ServiceKey] = set(state.services)
+        self._dirty: set[ServiceKey] = {*state.services, *map(challenge_key, state.certificates)}
         self._changed = asyncio.Event()
         self._changed.set()
         self._started_at = clock()
@@ -150,6 +169,36 @@ class RoutePlane:
                 return f"{in_flight} requests are in flight on it at proxy {follower.info.id}"
         return None
 
+    def unanswered(self, host: str) -> str:
+        """Why not every proxy answers the challenge of a host; empty where each does that has the port."""
+        key, now = challenge_key(host), self._clock()
+        if self._in_the_way:
+            return next(iter(self._in_the_way.values()))
+        since = self._challenged.get(key)
+        if since is None or key in self._dirty:
+            return "the route table does not have the challenge yet"
+        if nobody := self.nobody():
+            return nobody
+        if now < self._started_at + self._lease_s:
+            return "the manager has just started, and its proxies are still to connect"
+        for follower in self._counted(now):
+            if follower.acked_version < since:
+                return f"proxy {follower.info.id} has not acknowledged version {since} of the routes"
+        connected = [follower for follower in self.followers.values() if follower.connected]
+        faults = [
+            f"proxy {follower.info.id}: {error.why}"
+            for follower in connected
+            for error in follower.listener_errors
+            if error.port == self._challenge_port
+        ]
+        return faults[0] if len(faults) >= len(connected) else ""
+
+    def nobody(self) -> str:
+        """Why no challenge could be answered now; empty where one could."""
+        if any(follower.connected for follower in self.followers.values()):
+            return ""
+        return f"no proxy is connected that could answer on port {self._challenge_port}"
+
     def wake_at(self) -> float | None:
         """When time alone may bring drains further: a silent proxy is gone, or all have had the time to connect."""
         now = self._clock()
@@ -201,7 +250,13 @@ class RoutePlane:
         puts: MutableSequence[Route] = []
         removes: MutableSequence[RouteId] = []
         dirty, self._dirty = self._dirty, set()
-        for key in dirty:
+        challenges = {key for key in dirty if key.partition("/")[0] == CHALLENGES}
+        was_free = not self._in_the_way
+        for key in dirty - challenges:
+            self._refresh_service(key, puts, removes)
+        if was_free == bool(self._in_the_way):  # which all challenges depend on
+            challenges |= set(map(challenge_key, self._state.certificates))
+        for key in challenges:
             self._refresh_service(key, puts, removes)
         if puts or removes:
             self.version = self._state.revision
@@ -213,11 +268,7 @@ class RoutePlane:
             self._on_progress(key)
 
     def _refresh_service(self, key: ServiceKey, puts: MutableSequence[Route], removes: MutableSequence[RouteId]) -> None:
-        service = self._state.services.get(key)
-        replicas = self._state.replicas_of(key).values()
-        specs = self._state.specs_in_use(service) if service else {}
-        new = routes_of(service, specs, replicas, self._state.nodes) if service and service.revision in specs else ()
-        old = self._routes.get(key, ())
+        new, old = self._routes_now(key), self._routes.get(key, ())
         if new == old:
             return
         known = {route.id: route for route in old}
@@ -230,6 +281,7 @@ class RoutePlane:
         self._routes[key] = new
         if not new:
             del self._routes[key]
+        self._note_port(key, new)
         gone, come = replica_ids(old) - replica_ids(new), replica_ids(new) - replica_ids(old)
         for replica_id in map(ReplicaId, gone):
             self._routed.pop(replica_id, None)
@@ -238,8 +290,33 @@ class RoutePlane:
         for replica_id in map(ReplicaId, come):
             self._routed[replica_id] = self._state.revision
 
+    def _note_port(self, key: ServiceKey, routes: Iterable[Route]) -> None:
+        """Notes where a service has the port of challenges for what can't be told from one by host and path."""
+        self._in_the_way.pop(key, None)
+        for route in routes:
+            if route.port == self._challenge_port and (route.tls or route.protocol in _NO_HTTP1):
+                how = "TLS" if route.tls else route.protocol
+                self._in_the_way[key] = f"{key} has port {route.port} of the proxies for {how}, where HTTP/1 is needed"
+
+    def _routes_now(self, key: ServiceKey) -> tuple[Route, ...]:
+        app, _, host = key.partition("/")
+        if app == CHALLENGES:
+            known = self._state.certificates.get(host) if not self._in_the_way else None
+            new = challenge_routes(known, self._challenge_port)
+            if not new:
+                self._challenged.pop(key, None)
+            elif new != self._routes.get(key):
+                self._challenged[key] = self._state.revision
+            return new
+        service = self._state.services.get(key)
+        replicas = self._state.replicas_of(key).values()
+        specs = self._state.specs_in_use(service) if service else {}
+        return routes_of(service, specs, replicas, self._state.nodes) if service and service.revision in specs else ()
+
     def _on_record(self, record: Record, after: Record | None) -> None:
         match record:
+            case ManagedCertificate():
+                self._dirty.add(challenge_key(record.host))
             case Replica():
                 self._dirty.add(record.key)
                 if isinstance(after, Replica):
@@ -291,6 +368,7 @@ class RoutePlane:
             del self.followers[gone.info.id]
         follower = Follower(info=info, seen_at=now)
         self.followers[info.id] = follower
+        self.on_news()
         return follower
 
     def wake_all(self) -> None:
@@ -376,6 +454,7 @@ class RoutePlane:
         return any(route.id == route_id for route in self._routes.get(ServiceKey(route_id.partition(":")[0]), ()))
 
     def _progress(self) -> None:
+        self.on_news()
         for key in set(self._draining.values()):
             self._on_progress(key)
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from rookery.model import (
+    AcmeAccount,
     App,
     AppRevision,
     FileKind,
     JoinToken,
+    ManagedCertificate,
     Node,
     NodeId,
     PartKind,
@@ -31,7 +33,7 @@ from rookery.model import (
 )
 from rookery.model.ids import service_key
 
-from rookery_manager.records import Record, Unreadable, checked, key_of, parse
+from rookery_manager.records import Record, Unreadable, account_key, checked, key_of, parse
 from rookery_manager.store import Change, Condition, Snapshot
 
 K = TypeVar("K", bound=Hashable)
@@ -54,6 +56,8 @@ class State:
         self.tokens: dict[str, JoinToken] = {}
         self.revocations: dict[tuple[PartKind, str], Revocation] = {}
         self.pools: dict[str, Pool] = {}
+        self.certificates: dict[str, ManagedCertificate] = {}  # by host
+        self.accounts: dict[str, AcmeAccount] = {}  # by the last part of their keys
         self.files: dict[tuple[str, FileKind, str], StoredFile] = {}  # by app, kind and name
         self._by_service: dict[ServiceKey, dict[ReplicaId, Replica]] = {}
         self._by_node: dict[NodeId, dict[ReplicaId, Replica]] = {}
@@ -83,6 +87,10 @@ class State:
         numbers |= {rollout.before, rollout.after} if rollout is not None else set()
         known = self.revisions.get(service.key, {})
         return {number: known[number].spec for number in numbers if number in known}
+
+    def account_at(self, directory: str) -> AcmeAccount | None:
+        """The account at the certificate authority with that directory."""
+        return self.accounts.get(account_key(directory).rpartition("/")[2])
 
     def condition(self, record_key: str) -> Condition:
         """The condition that the record has not changed since now."""
@@ -179,6 +187,10 @@ class State:
                 self.revocations[record.kind, record.id] = record
             case Pool():
                 self.pools[record.name] = record
+            case ManagedCertificate():
+                self.certificates[record.host] = record
+            case AcmeAccount():
+                self.accounts[key_of(record).rpartition("/")[2]] = record
             case StoredFile():
                 self.files[record.app, record.kind, record.name] = record
 
@@ -201,6 +213,10 @@ class State:
                 return self.revocations.pop((PartKind(part), id), None)
             case "pools":
                 return self.pools.pop(rest, None)
+            case "certificates":
+                return self.certificates.pop(rest, None)
+            case "acme-accounts":
+                return self.accounts.pop(rest, None)
             case "secrets" | "configs":
                 app, _, name = rest.partition("/")
                 return self.files.pop((app, FileKind(kind.removesuffix("s")), name), None)

@@ -70,7 +70,7 @@ class Folder:
                 stamp = (*_stamp(chain), *_stamp(key))
                 if self._seen.get(stem) == stamp:
                     continue
-                self._held[stem] = _read(chain, key, stamp)
+                self._held[stem] = load(chain, key)
                 self._broken.pop(stem, None)
             except (OSError, ValueError) as error:  # an SSLError is an OSError
                 self._broken[stem] = f"{chain}: {_why(error)}"
@@ -95,8 +95,9 @@ def _stamp(path: Path) -> Stamp:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def _read(chain: Path, key: Path, stamp: Stamp) -> Certificate:
+def load(chain: Path, key: Path) -> Certificate:
     """Raises OSError or ValueError for one that can't be served."""
+    stamp = (*_stamp(chain), *_stamp(key))
     from cryptography import x509  # lazily: it costs memory that a proxy without certificates need not spend
     from cryptography.x509.oid import NameOID
 
@@ -135,20 +136,23 @@ def covers(certificate: Certificate, host: str) -> bool:
     return name in certificate.names or f"*.{name.partition('.')[2]}" in certificate.names
 
 
-def tls_faults(table: Table, folder: Folder | None, now: float) -> list[tuple[int, str]]:
-    """What is in the way of the table's TLS, each with its port. `now` is since the epoch."""
+def tls_faults(table: Table, folder: Folder | None, now: float, managed: tuple[Certificate, ...] = ()) -> list[tuple[int, str]]:
+    """What is in the way of the table's TLS, each with its port. `now` is since the epoch, `managed` came from the manager, which
+    says itself what is wrong with those."""
     ports = sorted(port for port, listener in table.listeners.items() if listener.tls)
-    if not ports:
-        return []
-    if folder is None:
-        why = "TLS is asked for, and this proxy has no certificates; start it with --certificates DIR"
-        return [(port, why) for port in ports]
-    found = [(ports[0], why) for why in folder.faults(now)]
-    certificates = folder.certificates
-    if not certificates:
-        return [*found, *((port, "there is no certificate that can be served, so nobody can connect") for port in ports)]
+    found = [(ports[0], why) for why in folder.faults(now)] if folder is not None and ports else []
+    certificates = (*(folder.certificates if folder is not None else ()), *managed)
     for port in ports:
-        hosts = [host for host in sorted(table.listeners[port].hosts) if host]
-        bare = [host for host in hosts if not any(covers(certificate, host) for certificate in certificates)]
-        found += [(port, f"no certificate is for {host}; clients are shown that of {certificates[0].chain}") for host in bare]
+        listener = table.listeners[port]
+        own = {route.host.lower() for route in listener.routes if not route.acme}
+        if folder is None and own:
+            found.append((port, "TLS is asked for, and this proxy has no certificates; start it with --certificates DIR"))
+        elif not certificates:
+            why = "there is no certificate that can be served" if own else "the manager has sent no certificate yet"
+            found.append((port, f"{why}, so nobody can connect"))
+        bare = [host for host in sorted(listener.hosts) if host and not any(covers(one, host) for one in certificates)]
+        if certificates and (folder is not None or not own):
+            for host in bare:
+                what = "no certificate is for" if host in own else "the manager has not sent a certificate yet for"
+                found.append((port, f"{what} {host}; clients are shown that of {certificates[0].chain}"))
     return found

@@ -18,7 +18,7 @@ from rookery.cancelled import cancellable
 from rookery.channel import dial, words_of_tls
 from rookery.identity import REMOVED
 from rookery.identity.moving import MovingStream, Stands
-from rookery.model import ProxyInfo, Route, RouteId, RouteTable
+from rookery.model import ProxyInfo, Route, RouteId, RouteTable, ServedCertificate
 from rookery.v1.routing_pb2 import ProxyHello, ProxyMessage, RouteAcknowledge, RouteReport, RoutingMessage
 from rookery.v1.routing_pb2_grpc import RoutingServiceStub
 from rookery.wire import WireError, decode, encode
@@ -160,6 +160,7 @@ class Follower:
         if REMOVED in [tuple(item) for item in told] and table.routes:
             log.warning("this proxy was removed from the cluster: it serves nothing any more")
             await self._supervisor.replace(RouteTable(version=table.version))
+            await self._supervisor.certify((), frozenset())
             self._unsaved.set()
             self._all_wanted = True
 
@@ -201,6 +202,10 @@ class Follower:
                     puts = tuple(decode(Route, route) for route in delta.puts)
                     removes = tuple(RouteId(route_id) for route_id in delta.removes)
                     await self._supervisor.change(delta.from_version, delta.to_version, puts, removes)
+                case "certificates":
+                    sent = tuple(decode(ServedCertificate, put) for put in message.certificates.puts)
+                    await self._supervisor.certify(sent, frozenset(message.certificates.hosts))
+                    continue
                 case "trust":
                     self._standing.heed(message.trust.authorities, message.trust.within_s)
                     continue

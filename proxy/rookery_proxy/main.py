@@ -22,6 +22,7 @@ from rookery_proxy.access import Format
 from rookery_proxy.certificates import Folder
 from rookery_proxy.disk import Disk
 from rookery_proxy.follow import Follower
+from rookery_proxy.managed import Managed
 from rookery_proxy.metrics import watch
 from rookery_proxy.settings import Here, Limits, Marks
 from rookery_proxy.supervise import Access, Supervisor
@@ -58,6 +59,8 @@ async def _serve(options: argparse.Namespace, stop: asyncio.Event) -> None:
     certificates = Folder(options.certificates) if options.certificates else None
     if certificates is not None:
         certificates.look()
+    managed = Managed(options.data / "certificates")
+    managed.load()
     marks = Marks(
         request_ids=options.request_ids, forwarded=options.forwarded, announced_from=tuple(options.accept_proxy_protocol)
     )
@@ -69,6 +72,7 @@ async def _serve(options: argparse.Namespace, stop: asyncio.Event) -> None:
         here=here,
         marks=marks,
         certificates=certificates,
+        managed=managed,
         log_level=options.log_level,
     )
     standing = Standing(options.data, options.manager, "proxy", identity, log)

@@ -47,14 +47,14 @@ def watch(supervisor: Supervisor, follower: Follower) -> Callable[[], Awaitable[
         figures = await supervisor.figures()
         workers = len(supervisor.pids())
         made = families(figures, workers=workers, connected=follower.connected, unserved=len(supervisor.listener_errors()))
-        if supervisor.certificates is not None:
+        if supervisor.served():
             made.append(
                 Family(
                     name="rookery_proxy_certificate_expires_at_seconds",
                     help="When a certificate expires, since the epoch.",
                     kind=Kind.GAUGE,
                     labels=("file",),
-                    samples=[((c.chain,), c.expires_at) for c in supervisor.certificates.certificates],
+                    samples=[((c.chain,), c.expires_at) for c in supervisor.served()],
                 )
             )
         return made

@@ -42,6 +42,7 @@ class LiveRules:
     def __init__(self, route: Route) -> None:
         rules = route.rules
         self._path = route.path
+        self._answer = Verdict(200, route.answer) if route.answer else None
         self._rewrite = rules.rewrite
         self._redirect = rules.redirect
         self._networks = tuple(ipaddress.ip_network(network) for network in rules.allow_from)
@@ -62,7 +63,9 @@ class LiveRules:
             verdict = self._users.judge(request.fields.block, peer, now)
             if verdict is not None:
                 return verdict
-        return _redirected(self._redirect, request, self._path, scheme) if self._redirect is not None else None
+        if self._redirect is not None:
+            return _redirected(self._redirect, request, self._path, scheme)
+        return self._answer
 
     def target(self, target: bytes) -> bytes:
         """The request's target as the endpoint gets it."""
@@ -85,7 +88,7 @@ def live_rules(route: Route) -> LiveRules | None:
     """The rules of a route; None for one that takes requests and passes them on as they are."""
     rules = route.rules
     plain = HttpRules(methods=rules.methods, headers=rules.headers)
-    return LiveRules(route) if rules != plain else None
+    return LiveRules(route) if rules != plain or route.answer else None
 
 
 class Buckets:

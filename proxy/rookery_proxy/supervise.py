@@ -14,11 +14,12 @@ import sys
 import time
 from dataclasses import dataclass
 
-from rookery.model import ListenerError, Route, RouteId, RouteTable
+from rookery.model import ListenerError, Route, RouteId, RouteTable, ServedCertificate
 
 from rookery_proxy.access import Format
-from rookery_proxy.certificates import Folder, tls_faults
+from rookery_proxy.certificates import Certificate, Folder, tls_faults
 from rookery_proxy.control import Applied, Change, Channel, Count, Drain, Held, Listen, Message, Replace, Secure, Unlisten, packed
+from rookery_proxy.managed import Managed
 from rookery_proxy.ports import Ports
 from rookery_proxy.settings import Here, Limits, Marks
 from rookery_proxy.stats import Figures, merge
@@ -74,6 +75,7 @@ class Supervisor:
         here: Here | None = None,
         marks: Marks | None = None,
         certificates: Folder | None = None,
+        managed: Managed | None = None,
         log_level: str = "info",
     ) -> None:
         self.table = Table()
@@ -84,6 +86,8 @@ class Supervisor:
         self._here = here or Here()
         self._marks = marks or Marks()
         self.certificates = certificates
+        self._managed = managed
+        self._told_faults: tuple[ListenerError, ...] = ()
         self._log_level = log_level
         self._children: dict[int, _Child] = {}
         self._tally = Tally()
@@ -138,7 +142,10 @@ class Supervisor:
     def listener_errors(self) -> tuple[ListenerError, ...]:
         """What of the table can't be served, and why."""
         faults = [ListenerError(port=self.table.routes[route_id].port, why=why) for route_id, why in self.table.faults.items()]
-        faults += [ListenerError(port=port, why=why) for port, why in tls_faults(self.table, self.certificates, time.time())]
+        faults += [
+            ListenerError(port=port, why=why)
+            for port, why in tls_faults(self.table, self.certificates, time.time(), self._of_manager())
+        ]
         return (*faults, *(ListenerError(port=port, why=why) for port, why in sorted(self._ports.errors.items())))
 
     def pids(self) -> list[int]:
@@ -207,20 +214,41 @@ class Supervisor:
                 self._reconcile_ports()
 
     async def _follow_certificates(self, folder: Folder) -> None:
-        told = self.listener_errors()
+        self._told_faults = self.listener_errors()
         while True:
             await asyncio.sleep(_CERTIFICATES_S)
             if await asyncio.to_thread(folder.look):
-                log.info("%d certificates are served", len(folder.certificates))
-                for child in self._children.values():
-                    self._send(child, Secure(certificates=folder.certificates))
-            errors = self.listener_errors()
-            for error in errors:
-                if error not in told:
-                    log.error("port %d: %s", error.port, error.why)
-            if errors != told:
-                told = errors
-                self.errors_changed.set()
+                self._secure()
+            self._tell_faults()
+
+    async def certify(self, puts: tuple[ServedCertificate, ...], hosts: frozenset[str]) -> None:
+        """Serves what the manager sent: new certificates, and of all that it has those of `hosts` alone."""
+        if self._managed is not None and await asyncio.to_thread(self._managed.take, puts, hosts):
+            self._secure()
+            self._tell_faults()
+            self.errors_changed.set()  # what was told with the table may be over
+
+    def _secure(self) -> None:
+        certificates = self.served()
+        log.info("%d certificates are served", len(certificates))
+        for child in self._children.values():
+            self._send(child, Secure(certificates=certificates))
+
+    def served(self) -> tuple[Certificate, ...]:
+        """Those of the operator's directory go first: one that is there for a host was put there on purpose."""
+        return (*(self.certificates.certificates if self.certificates is not None else ()), *self._of_manager())
+
+    def _of_manager(self) -> tuple[Certificate, ...]:
+        return self._managed.certificates if self._managed is not None else ()
+
+    def _tell_faults(self) -> None:
+        errors = self.listener_errors()
+        for error in errors:
+            if error not in self._told_faults:
+                log.error("port %d: %s", error.port, error.why)
+        if errors != self._told_faults:
+            self._told_faults = errors
+            self.errors_changed.set()
 
     # ---- workers ----
 
@@ -260,8 +288,8 @@ class Supervisor:
         asyncio.get_running_loop().add_reader(ours, self._on_readable, child)
         routes = tuple(self.table.routes.values())
         self._send(child, Replace(table=RouteTable(version=self.table.version, routes=routes)))
-        if self.certificates is not None:
-            self._send(child, Secure(certificates=self.certificates.certificates))
+        if served := self.served():
+            self._send(child, Secure(certificates=served))
         for port, sockets in self._ports.sockets.items():
             self._send(child, Listen(port=port), sockets[index])
         return child

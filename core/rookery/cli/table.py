@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "proxies": Entry(_CLUSTER, "listings", "proxies", "List proxies."),
     "proxy": Entry(_CLUSTER, "proxy", "proxy", "Remove a proxy."),
     "routes": Entry(_CLUSTER, "listings", "routes", "List what proxies listen for, and the endpoints behind it."),
+    "certificate": Entry(_CLUSTER, "certificate", "certificate", "List the certificates that are had by ACME; renew one."),
     "token": Entry(_CLUSTER, "token", "token", "Make, list, remove or rotate the tokens with which agents and proxies join."),
     "person": Entry(_CLUSTER, "person", "person", "Add, list, change or remove people, and what they may do."),
     "policy": Entry(_CLUSTER, "policy", "policy", "Show who may deploy what reaches beyond its container."),

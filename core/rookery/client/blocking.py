@@ -99,6 +99,8 @@ class Client:
     list_proxies = _unary(calls.list_proxies)
     remove_proxy = _unary(calls.remove_proxy)
     list_routes = _unary(calls.list_routes)
+    list_certificates = _unary(calls.list_certificates)
+    renew_certificate = _unary(calls.renew_certificate)
     get_traffic = _unary(calls.get_traffic)
     explain = _unary(calls.explain)
     list_events = _unary(calls.list_events)

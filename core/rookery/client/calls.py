@@ -34,6 +34,7 @@ from rookery.model import (
     Autoscale,
     AutoscaleStatus,
     Availability,
+    CertificateStatus,
     Cluster,
     Event,
     FileKind,
@@ -221,6 +222,16 @@ def create_pool(name: str, spec: PoolSpec) -> Call[Pool]:
 
 def list_pools() -> Call[tuple[Pool, ...]]:
     return Call("ListPools", pb.ListPoolsRequest(), lambda m: all_of(Pool, m.pools))
+
+
+def list_certificates() -> Call[tuple[CertificateStatus, ...]]:
+    """Those that the manager gets by ACME."""
+    return Call("ListCertificates", pb.ListCertificatesRequest(), lambda m: all_of(CertificateStatus, m.certificates))
+
+
+def renew_certificate(host: str) -> Call[CertificateStatus]:
+    """Has it renewed now, or had at once after failures."""
+    return Call("RenewCertificate", pb.RenewCertificateRequest(host=host), lambda m: decode(CertificateStatus, m))
 
 
 def get_pool(name: str) -> Call[Pool]:

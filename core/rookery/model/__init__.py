@@ -19,6 +19,14 @@ from rookery.model.autoscale import (
     ScaleTarget,
 )
 from rookery.model.balancing import BalanceMethod, Balancing
+from rookery.model.certificate import (
+    AcmeAccount,
+    AcmeChallenge,
+    AcmeOrder,
+    CertificateStatus,
+    ManagedCertificate,
+    ServedCertificate,
+)
 from rookery.model.container import (
     Argv,
     BindMount,
@@ -137,12 +145,13 @@ from rookery.model.traffic import (
 )
 
 __all__ = [
-    "App", "AppName", "AppRevision", "AppSpec", "AppStatus", "Argv", "Assignment", "AuditReport", "AuthorityStatus",
-    "Autoscale", "AutoscaleStatus", "Availability", "BalanceMethod", "Balancing", "BindMount", "BlueGreen", "Canary",
-    "ChangeKind", "Cluster", "CommandProbe", "ContainerSpec", "Dependency", "DependencyCondition", "Desired", "Device",
-    "EVERY_APP", "Endpoint", "EndpointStats", "Event", "FailureAction", "FieldChange", "FileContent", "FileKind", "FileMount",
-    "FileUse", "FileVersion", "Global", "GlobalJob", "Grant", "HeaderEdit", "HeaderField", "Hold", "HttpProbe", "HttpRoute",
-    "HttpRules", "ImageProbe", "JoinToken", "ListenProtocol", "ListenerError", "LockKind", "LockStatus", "LogConfig",
+    "AcmeAccount", "AcmeChallenge", "AcmeOrder", "App", "AppName", "AppRevision", "AppSpec", "AppStatus", "Argv",
+    "Assignment", "AuditReport", "AuthorityStatus", "Autoscale", "AutoscaleStatus", "Availability", "BalanceMethod",
+    "Balancing", "BindMount", "BlueGreen", "Canary", "CertificateStatus", "ChangeKind", "Cluster", "CommandProbe",
+    "ContainerSpec", "Dependency", "DependencyCondition", "Desired", "Device", "EVERY_APP", "Endpoint", "EndpointStats",
+    "Event", "FailureAction", "FieldChange", "FileContent", "FileKind", "FileMount", "FileUse", "FileVersion", "Global",
+    "GlobalJob", "Grant", "HeaderEdit", "HeaderField", "Hold", "HttpProbe", "HttpRoute", "HttpRules", "ImageProbe",
+    "JoinToken", "ListenProtocol", "ListenerError", "LockKind", "LockStatus", "LogConfig", "ManagedCertificate",
     "MemberState", "Mode", "Mount", "Mover", "NetworkAttachment", "NoProbe", "Node", "NodeCondition", "NodeDetail", "NodeId",
     "NodeInfo", "NodeState", "NodeStats", "NodeVerdict", "OPEN", "OnDisconnect", "OpenPort", "Opening", "PERMISSIONS",
     "POOL_LABEL", "PartKind", "PastRollout", "Person", "Placement", "PlannedReplica", "Policy", "PolicyRule", "Pool",
@@ -152,8 +161,8 @@ __all__ = [
     "RestartPolicy", "Revision", "RevisionFigures", "RevisionTraffic", "Revocation", "Role", "Rolling", "Rollout",
     "RolloutState", "RolloutStatus", "Route", "RouteId", "RouteStats", "RouteTable", "RuntimeKind", "ScaleByHand",
     "ScaleDecision", "ScaleFigure", "ScaleMetric", "ScalePace", "ScaleSchedule", "ScaleTarget", "Score", "Seal", "SealedFile",
-    "Service", "ServiceChange", "ServiceDetail", "ServiceKey", "ServiceName", "ServicePlan", "ServiceReturn", "ServiceSpec",
-    "ServiceStatus", "ServiceTraffic", "Split", "StoredFile", "Strategy", "TRANSITIONS", "TcpProbe", "TmpfsMount",
-    "TrafficFigures", "TrafficReport", "Transition", "UNDER_WAY", "Ulimit", "UpdateConfig", "UpdateOrder", "VolumeMount",
-    "can_move", "is_balanced", "is_ended", "target_ports",
+    "ServedCertificate", "Service", "ServiceChange", "ServiceDetail", "ServiceKey", "ServiceName", "ServicePlan",
+    "ServiceReturn", "ServiceSpec", "ServiceStatus", "ServiceTraffic", "Split", "StoredFile", "Strategy", "TRANSITIONS",
+    "TcpProbe", "TmpfsMount", "TrafficFigures", "TrafficReport", "Transition", "UNDER_WAY", "Ulimit", "UpdateConfig",
+    "UpdateOrder", "VolumeMount", "can_move", "is_balanced", "is_ended", "target_ports",
 ]  # fmt: skip

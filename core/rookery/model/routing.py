@@ -43,6 +43,7 @@ class Route:
     """A port, host and path that the proxies listen for, and the ready endpoints behind it; an empty host or path is any.
 
     Without a `split` all endpoints get their equal part; without a `hold` requests are refused while there is no endpoint.
+    With `acme` the certificate of the host comes from the manager. An `answer` is what the proxies say themselves, with 200.
     """
 
     id: RouteId
@@ -61,6 +62,8 @@ class Route:
     proxy_protocol: int = 0
     tls: bool = False
     hold: Hold | None = None
+    acme: bool = False
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

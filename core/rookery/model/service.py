@@ -116,7 +116,7 @@ class HttpRoute:
     """Requests for a host and path prefix on the proxies' HTTP listener; an empty host or path is any.
 
     `target` is 0 where requests are redirected, and so reach no replica. With `tls` the proxies speak it there,
-    with `http2` clients and replicas speak that.
+    with `http2` clients and replicas speak that. With `acme` the manager gets the certificate of the host for that.
     """
 
     target: int
@@ -127,6 +127,7 @@ class HttpRoute:
     rules: HttpRules = HttpRules()
     tls: bool = False
     http2: bool = False
+    acme: bool = False
 
 
 class DependencyCondition(StrEnum):

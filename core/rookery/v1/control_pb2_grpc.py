@@ -190,6 +190,16 @@ class ControlServiceStub:
                 request_serializer=rookery_dot_v1_dot_control__pb2.ListRoutesRequest.SerializeToString,
                 response_deserializer=rookery_dot_v1_dot_types__pb2.RouteTable.FromString,
                 _registered_method=True)
+        self.ListCertificates = channel.unary_unary(
+                '/rookery.v1.ControlService/ListCertificates',
+                request_serializer=rookery_dot_v1_dot_control__pb2.ListCertificatesRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_control__pb2.ListCertificatesResponse.FromString,
+                _registered_method=True)
+        self.RenewCertificate = channel.unary_unary(
+                '/rookery.v1.ControlService/RenewCertificate',
+                request_serializer=rookery_dot_v1_dot_control__pb2.RenewCertificateRequest.SerializeToString,
+                response_deserializer=rookery_dot_v1_dot_types__pb2.CertificateStatus.FromString,
+                _registered_method=True)
         self.GetTraffic = channel.unary_unary(
                 '/rookery.v1.ControlService/GetTraffic',
                 request_serializer=rookery_dot_v1_dot_control__pb2.GetTrafficRequest.SerializeToString,
@@ -511,6 +521,20 @@ class ControlServiceServicer:
 
     def ListRoutes(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCertificates(self, request, context):
+        """The certificates that the manager gets by ACME.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewCertificate(self, request, context):
+        """Has one renewed now, or tried again at once after failures.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -841,6 +865,16 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.ListRoutes,
                     request_deserializer=rookery_dot_v1_dot_control__pb2.ListRoutesRequest.FromString,
                     response_serializer=rookery_dot_v1_dot_types__pb2.RouteTable.SerializeToString,
+            ),
+            'ListCertificates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCertificates,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.ListCertificatesRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_control__pb2.ListCertificatesResponse.SerializeToString,
+            ),
+            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewCertificate,
+                    request_deserializer=rookery_dot_v1_dot_control__pb2.RenewCertificateRequest.FromString,
+                    response_serializer=rookery_dot_v1_dot_types__pb2.CertificateStatus.SerializeToString,
             ),
             'GetTraffic': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTraffic,
@@ -1805,6 +1839,60 @@ class ControlService:
             '/rookery.v1.ControlService/ListRoutes',
             rookery_dot_v1_dot_control__pb2.ListRoutesRequest.SerializeToString,
             rookery_dot_v1_dot_types__pb2.RouteTable.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCertificates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/ListCertificates',
+            rookery_dot_v1_dot_control__pb2.ListCertificatesRequest.SerializeToString,
+            rookery_dot_v1_dot_control__pb2.ListCertificatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rookery.v1.ControlService/RenewCertificate',
+            rookery_dot_v1_dot_control__pb2.RenewCertificateRequest.SerializeToString,
+            rookery_dot_v1_dot_types__pb2.CertificateStatus.FromString,
             options,
             channel_credentials,
             insecure,

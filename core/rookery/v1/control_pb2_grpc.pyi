@@ -73,6 +73,10 @@ class ControlServiceStub:
     RemoveProxy: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveProxyRequest, _control_pb2.RemoveProxyResponse]
     """All certificates of the proxy are void from now on, and it serves nothing any more."""
     ListRoutes: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRoutesRequest, _types_pb2.RouteTable]
+    ListCertificates: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListCertificatesRequest, _control_pb2.ListCertificatesResponse]
+    """The certificates that the manager gets by ACME."""
+    RenewCertificate: _grpc.UnaryUnaryMultiCallable[_control_pb2.RenewCertificateRequest, _types_pb2.CertificateStatus]
+    """Has one renewed now, or tried again at once after failures."""
     GetTraffic: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetTrafficRequest, _types_pb2.TrafficReport]
     """What proxies counted since the manager started; the difference of two answers is what happened between them."""
     Explain: _grpc.UnaryUnaryMultiCallable[_control_pb2.ExplainRequest, _control_pb2.ExplainResponse]
@@ -162,6 +166,10 @@ class ControlServiceAsyncStub(ControlServiceStub):
     RemoveProxy: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveProxyRequest, _control_pb2.RemoveProxyResponse]  # type: ignore[assignment]
     """All certificates of the proxy are void from now on, and it serves nothing any more."""
     ListRoutes: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRoutesRequest, _types_pb2.RouteTable]  # type: ignore[assignment]
+    ListCertificates: _aio.UnaryUnaryMultiCallable[_control_pb2.ListCertificatesRequest, _control_pb2.ListCertificatesResponse]  # type: ignore[assignment]
+    """The certificates that the manager gets by ACME."""
+    RenewCertificate: _aio.UnaryUnaryMultiCallable[_control_pb2.RenewCertificateRequest, _types_pb2.CertificateStatus]  # type: ignore[assignment]
+    """Has one renewed now, or tried again at once after failures."""
     GetTraffic: _aio.UnaryUnaryMultiCallable[_control_pb2.GetTrafficRequest, _types_pb2.TrafficReport]  # type: ignore[assignment]
     """What proxies counted since the manager started; the difference of two answers is what happened between them."""
     Explain: _aio.UnaryUnaryMultiCallable[_control_pb2.ExplainRequest, _control_pb2.ExplainResponse]  # type: ignore[assignment]
@@ -434,6 +442,22 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ListRoutesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_types_pb2.RouteTable, _abc.Awaitable[_types_pb2.RouteTable]]: ...
+
+    @_abc_1.abstractmethod
+    def ListCertificates(
+        self,
+        request: _control_pb2.ListCertificatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListCertificatesResponse, _abc.Awaitable[_control_pb2.ListCertificatesResponse]]:
+        """The certificates that the manager gets by ACME."""
+
+    @_abc_1.abstractmethod
+    def RenewCertificate(
+        self,
+        request: _control_pb2.RenewCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.CertificateStatus, _abc.Awaitable[_types_pb2.CertificateStatus]]:
+        """Has one renewed now, or tried again at once after failures."""
 
     @_abc_1.abstractmethod
     def GetTraffic(

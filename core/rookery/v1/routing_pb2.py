@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from rookery.v1 import types_pb2 as rookery_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/routing.proto\x12\nrookery.v1\x1a\x16rookery/v1/types.proto\"\x9f\x01\n\x0cProxyMessage\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.rookery.v1.ProxyHelloH\x00\x12\x33\n\x0b\x61\x63knowledge\x18\x02 \x01(\x0b\x32\x1c.rookery.v1.RouteAcknowledgeH\x00\x12)\n\x06report\x18\x03 \x01(\x0b\x32\x17.rookery.v1.RouteReportH\x00\x42\x06\n\x04kind\"Q\n\nProxyHello\x12#\n\x04info\x18\x01 \x01(\x0b\x32\x15.rookery.v1.ProxyInfo\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05token\x18\x03 \x01(\t\"W\n\x10RouteAcknowledge\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x32\n\x0flistener_errors\x18\x02 \x03(\x0b\x32\x19.rookery.v1.ListenerError\"\x9f\x01\n\x0bRouteReport\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12,\n\tendpoints\x18\x02 \x03(\x0b\x32\x19.rookery.v1.EndpointStats\x12&\n\x06routes\x18\x03 \x03(\x0b\x32\x16.rookery.v1.RouteStats\x12\x18\n\x10latency_bounds_s\x18\x04 \x03(\x01\x12\x0f\n\x07\x63hanges\x18\x05 \x01(\x08\"\xbd\x01\n\x0eRoutingMessage\x12-\n\x07welcome\x18\x01 \x01(\x0b\x32\x1a.rookery.v1.RoutingWelcomeH\x00\x12\'\n\x05table\x18\x02 \x01(\x0b\x32\x16.rookery.v1.RouteTableH\x00\x12\'\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x16.rookery.v1.RouteDeltaH\x00\x12\"\n\x05trust\x18\x14 \x01(\x0b\x32\x11.rookery.v1.TrustH\x00\x42\x06\n\x04kind\"L\n\x0eRoutingWelcome\x12\x10\n\x08report_s\x18\x01 \x01(\x01\x12\x0f\n\x07lease_s\x18\x02 \x01(\x01\x12\x17\n\x0fmanager_version\x18\x03 \x01(\t\"h\n\nRouteDelta\x12\x14\n\x0c\x66rom_version\x18\x01 \x01(\x03\x12\x12\n\nto_version\x18\x02 \x01(\x03\x12\x1f\n\x04puts\x18\x03 \x03(\x0b\x32\x11.rookery.v1.Route\x12\x0f\n\x07removes\x18\x04 \x03(\t2T\n\x0eRoutingService\x12\x42\n\x06\x46ollow\x12\x18.rookery.v1.ProxyMessage\x1a\x1a.rookery.v1.RoutingMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/routing.proto\x12\nrookery.v1\x1a\x16rookery/v1/types.proto\"\x9f\x01\n\x0cProxyMessage\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.rookery.v1.ProxyHelloH\x00\x12\x33\n\x0b\x61\x63knowledge\x18\x02 \x01(\x0b\x32\x1c.rookery.v1.RouteAcknowledgeH\x00\x12)\n\x06report\x18\x03 \x01(\x0b\x32\x17.rookery.v1.RouteReportH\x00\x42\x06\n\x04kind\"Q\n\nProxyHello\x12#\n\x04info\x18\x01 \x01(\x0b\x32\x15.rookery.v1.ProxyInfo\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05token\x18\x03 \x01(\t\"W\n\x10RouteAcknowledge\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x32\n\x0flistener_errors\x18\x02 \x03(\x0b\x32\x19.rookery.v1.ListenerError\"\x9f\x01\n\x0bRouteReport\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12,\n\tendpoints\x18\x02 \x03(\x0b\x32\x19.rookery.v1.EndpointStats\x12&\n\x06routes\x18\x03 \x03(\x0b\x32\x16.rookery.v1.RouteStats\x12\x18\n\x10latency_bounds_s\x18\x04 \x03(\x01\x12\x0f\n\x07\x63hanges\x18\x05 \x01(\x08\"\xef\x01\n\x0eRoutingMessage\x12-\n\x07welcome\x18\x01 \x01(\x0b\x32\x1a.rookery.v1.RoutingWelcomeH\x00\x12\'\n\x05table\x18\x02 \x01(\x0b\x32\x16.rookery.v1.RouteTableH\x00\x12\'\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x16.rookery.v1.RouteDeltaH\x00\x12\x30\n\x0c\x63\x65rtificates\x18\x04 \x01(\x0b\x32\x18.rookery.v1.CertificatesH\x00\x12\"\n\x05trust\x18\x14 \x01(\x0b\x32\x11.rookery.v1.TrustH\x00\x42\x06\n\x04kind\"L\n\x0eRoutingWelcome\x12\x10\n\x08report_s\x18\x01 \x01(\x01\x12\x0f\n\x07lease_s\x18\x02 \x01(\x01\x12\x17\n\x0fmanager_version\x18\x03 \x01(\t\"J\n\x0c\x43\x65rtificates\x12+\n\x04puts\x18\x01 \x03(\x0b\x32\x1d.rookery.v1.ServedCertificate\x12\r\n\x05hosts\x18\x02 \x03(\t\"h\n\nRouteDelta\x12\x14\n\x0c\x66rom_version\x18\x01 \x01(\x03\x12\x12\n\nto_version\x18\x02 \x01(\x03\x12\x1f\n\x04puts\x18\x03 \x03(\x0b\x32\x11.rookery.v1.Route\x12\x0f\n\x07removes\x18\x04 \x03(\t2T\n\x0eRoutingService\x12\x42\n\x06\x46ollow\x12\x18.rookery.v1.ProxyMessage\x1a\x1a.rookery.v1.RoutingMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,11 +41,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTEREPORT']._serialized_start=399
   _globals['_ROUTEREPORT']._serialized_end=558
   _globals['_ROUTINGMESSAGE']._serialized_start=561
-  _globals['_ROUTINGMESSAGE']._serialized_end=750
-  _globals['_ROUTINGWELCOME']._serialized_start=752
-  _globals['_ROUTINGWELCOME']._serialized_end=828
-  _globals['_ROUTEDELTA']._serialized_start=830
-  _globals['_ROUTEDELTA']._serialized_end=934
-  _globals['_ROUTINGSERVICE']._serialized_start=936
-  _globals['_ROUTINGSERVICE']._serialized_end=1020
+  _globals['_ROUTINGMESSAGE']._serialized_end=800
+  _globals['_ROUTINGWELCOME']._serialized_start=802
+  _globals['_ROUTINGWELCOME']._serialized_end=878
+  _globals['_CERTIFICATES']._serialized_start=880
+  _globals['_CERTIFICATES']._serialized_end=954
+  _globals['_ROUTEDELTA']._serialized_start=956
+  _globals['_ROUTEDELTA']._serialized_end=1060
+  _globals['_ROUTINGSERVICE']._serialized_start=1062
+  _globals['_ROUTINGSERVICE']._serialized_end=1146
 # @@protoc_insertion_point(module_scope)

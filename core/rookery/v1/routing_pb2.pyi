@@ -149,6 +149,7 @@ class RoutingMessage(_message.Message):
     WELCOME_FIELD_NUMBER: _builtins.int
     TABLE_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
     TRUST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___RoutingWelcome: ...
@@ -157,6 +158,8 @@ class RoutingMessage(_message.Message):
     @_builtins.property
     def delta(self) -> Global___RouteDelta: ...
     @_builtins.property
+    def certificates(self) -> Global___Certificates: ...
+    @_builtins.property
     def trust(self) -> _types_pb2.Trust: ...
     def __init__(
         self,
@@ -164,13 +167,14 @@ class RoutingMessage(_message.Message):
         welcome: Global___RoutingWelcome | None = ...,
         table: _types_pb2.RouteTable | None = ...,
         delta: Global___RouteDelta | None = ...,
+        certificates: Global___Certificates | None = ...,
         trust: _types_pb2.Trust | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "kind", b"kind", "table", b"table", "trust", b"trust", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "delta", b"delta", "kind", b"kind", "table", b"table", "trust", b"trust", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "kind", b"kind", "table", b"table", "trust", b"trust", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "delta", b"delta", "kind", b"kind", "table", b"table", "trust", b"trust", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "table", "delta", "trust"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "table", "delta", "certificates", "trust"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -202,6 +206,32 @@ class RoutingWelcome(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RoutingWelcome: _TypeAlias = RoutingWelcome  # noqa: Y015
+
+@_typing.final
+class Certificates(_message.Message):
+    """Certificates that are new, and the hosts of all that there are: those of others are dropped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUTS_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def puts(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ServedCertificate]: ...
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        puts: _abc.Iterable[_types_pb2.ServedCertificate] | None = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "puts", b"puts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Certificates: _TypeAlias = Certificates  # noqa: Y015
 
 @_typing.final
 class RouteDelta(_message.Message):

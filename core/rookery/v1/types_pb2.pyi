@@ -2016,6 +2016,7 @@ class HttpRoute(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
     HTTP2_FIELD_NUMBER: _builtins.int
+    ACME_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """empty: any"""
     path: _builtins.str
@@ -2029,6 +2030,8 @@ class HttpRoute(_message.Message):
     """the proxies speak TLS there, with their own certificates"""
     http2: _builtins.bool
     """clients and replicas speak HTTP/2, as gRPC does"""
+    acme: _builtins.bool
+    """with tls: the manager gets the certificate of the host by ACME"""
     @_builtins.property
     def rules(self) -> Global___HttpRules: ...
     def __init__(
@@ -2042,10 +2045,11 @@ class HttpRoute(_message.Message):
         rules: Global___HttpRules | None = ...,
         tls: _builtins.bool = ...,
         http2: _builtins.bool = ...,
+        acme: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_published", b"_published", "published", b"published", "rules", b"rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_published", b"_published", "host", b"host", "http2", b"http2", "path", b"path", "published", b"published", "rules", b"rules", "strip_path", b"strip_path", "target", b"target", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_published", b"_published", "acme", b"acme", "host", b"host", "http2", b"http2", "path", b"path", "published", b"published", "rules", b"rules", "strip_path", b"strip_path", "target", b"target", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__published: _TypeAlias = _typing.Literal["published"]  # noqa: Y015
     _WhichOneofArgType__published: _TypeAlias = _typing.Literal["_published", b"_published"]  # noqa: Y015
@@ -3690,6 +3694,8 @@ class Route(_message.Message):
     PROXY_PROTOCOL_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
+    ACME_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """APP/SERVICE:PUBLISHED[HOST/PATH][ METHODS;HEADERS]"""
     app: _builtins.str
@@ -3707,6 +3713,10 @@ class Route(_message.Message):
     proxy_protocol: _builtins.int
     """version of the header before each TCP connection to an endpoint; 0: none"""
     tls: _builtins.bool
+    acme: _builtins.bool
+    """with tls: the certificate of the host comes from the manager"""
+    answer: _builtins.str
+    """what the proxies say themselves (200); no endpoint is asked"""
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]:
         """of ready replicas only"""
@@ -3742,10 +3752,12 @@ class Route(_message.Message):
         proxy_protocol: _builtins.int = ...,
         tls: _builtins.bool = ...,
         hold: Global___Hold | None = ...,
+        acme: _builtins.bool = ...,
+        answer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balancing", b"balancing", "hold", b"hold", "rules", b"rules", "split", b"split"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "balancing", b"balancing", "endpoints", b"endpoints", "hold", b"hold", "host", b"host", "id", b"id", "path", b"path", "port", b"port", "protocol", b"protocol", "proxy_protocol", b"proxy_protocol", "rules", b"rules", "service", b"service", "split", b"split", "strip_path", b"strip_path", "tls", b"tls", "why_empty", b"why_empty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acme", b"acme", "answer", b"answer", "app", b"app", "balancing", b"balancing", "endpoints", b"endpoints", "hold", b"hold", "host", b"host", "id", b"id", "path", b"path", "port", b"port", "protocol", b"protocol", "proxy_protocol", b"proxy_protocol", "rules", b"rules", "service", b"service", "split", b"split", "strip_path", b"strip_path", "tls", b"tls", "why_empty", b"why_empty"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4725,6 +4737,237 @@ class Revocation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Revocation: _TypeAlias = Revocation  # noqa: Y015
+
+@_typing.final
+class AcmeAccount(_message.Message):
+    """---- certificates ----------------------------------------------------------------------------------------------
+
+    Who the manager is for one certificate authority (RFC 8555).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    KEY_DIGEST_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    directory: _builtins.str
+    key_digest: _builtins.str
+    """of the sealed key"""
+    url: _builtins.str
+    """empty: the authority has not said so yet"""
+    email: _builtins.str
+    created_at: _builtins.float
+    def __init__(
+        self,
+        *,
+        directory: _builtins.str = ...,
+        key_digest: _builtins.str = ...,
+        url: _builtins.str = ...,
+        email: _builtins.str = ...,
+        created_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "directory", b"directory", "email", b"email", "key_digest", b"key_digest", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcmeAccount: _TypeAlias = AcmeAccount  # noqa: Y015
+
+@_typing.final
+class AcmeChallenge(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    KEY_AUTHORIZATION_FIELD_NUMBER: _builtins.int
+    ASKED_AT_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    token: _builtins.str
+    key_authorization: _builtins.str
+    asked_at: _builtins.float
+    """when the authority was told to look; 0: not yet"""
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        token: _builtins.str = ...,
+        key_authorization: _builtins.str = ...,
+        asked_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "key_authorization", b"key_authorization", "token", b"token", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcmeChallenge: _TypeAlias = AcmeChallenge  # noqa: Y015
+
+@_typing.final
+class AcmeOrder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    KEY_DIGEST_FIELD_NUMBER: _builtins.int
+    BEGAN_AT_FIELD_NUMBER: _builtins.int
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    directory: _builtins.str
+    url: _builtins.str
+    key_digest: _builtins.str
+    """of the sealed key of the certificate to come"""
+    began_at: _builtins.float
+    @_builtins.property
+    def challenge(self) -> Global___AcmeChallenge:
+        """absent: the authority has named none yet"""
+
+    def __init__(
+        self,
+        *,
+        directory: _builtins.str = ...,
+        url: _builtins.str = ...,
+        key_digest: _builtins.str = ...,
+        began_at: _builtins.float = ...,
+        challenge: Global___AcmeChallenge | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "challenge", b"challenge", "directory", b"directory", "key_digest", b"key_digest", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcmeOrder: _TypeAlias = AcmeOrder  # noqa: Y015
+
+@_typing.final
+class ManagedCertificate(_message.Message):
+    """The certificate of one host, which the manager gets and renews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    RENEW_AT_FIELD_NUMBER: _builtins.int
+    ASK_AT_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    TRIED_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    FAILED_AT_FIELD_NUMBER: _builtins.int
+    RETRY_AT_FIELD_NUMBER: _builtins.int
+    AWAY_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    digest: _builtins.str
+    """of the sealed chain with its key; empty: there is none yet"""
+    directory: _builtins.str
+    """of the authority that issued it"""
+    issuer: _builtins.str
+    issued_at: _builtins.float
+    expires_at: _builtins.float
+    renew_at: _builtins.float
+    ask_at: _builtins.float
+    """when the authority is asked again when it is due"""
+    tried: _builtins.str
+    """the directory that was asked last"""
+    failures: _builtins.int
+    """in a row"""
+    fault: _builtins.str
+    """of the last one"""
+    failed_at: _builtins.float
+    retry_at: _builtins.float
+    away: _builtins.bool
+    """the authority did not answer then"""
+    @_builtins.property
+    def order(self) -> Global___AcmeOrder:
+        """absent: none is being had"""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        directory: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        issued_at: _builtins.float = ...,
+        expires_at: _builtins.float = ...,
+        renew_at: _builtins.float = ...,
+        ask_at: _builtins.float = ...,
+        order: Global___AcmeOrder | None = ...,
+        tried: _builtins.str = ...,
+        failures: _builtins.int = ...,
+        fault: _builtins.str = ...,
+        failed_at: _builtins.float = ...,
+        retry_at: _builtins.float = ...,
+        away: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_at", b"ask_at", "away", b"away", "digest", b"digest", "directory", b"directory", "expires_at", b"expires_at", "failed_at", b"failed_at", "failures", b"failures", "fault", b"fault", "host", b"host", "issued_at", b"issued_at", "issuer", b"issuer", "order", b"order", "renew_at", b"renew_at", "retry_at", b"retry_at", "tried", b"tried"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ManagedCertificate: _TypeAlias = ManagedCertificate  # noqa: Y015
+
+@_typing.final
+class CertificateStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    note: _builtins.str
+    """what it waits for, or what is wrong; empty: all is well"""
+    @_builtins.property
+    def certificate(self) -> Global___ManagedCertificate: ...
+    @_builtins.property
+    def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """that have routes for it"""
+
+    def __init__(
+        self,
+        *,
+        certificate: Global___ManagedCertificate | None = ...,
+        services: _abc.Iterable[_builtins.str] | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "note", b"note", "services", b"services"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CertificateStatus: _TypeAlias = CertificateStatus  # noqa: Y015
+
+@_typing.final
+class ServedCertificate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    PEM_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    digest: _builtins.str
+    pem: _builtins.bytes
+    """the chain with its key"""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        pem: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "host", b"host", "pem", b"pem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServedCertificate: _TypeAlias = ServedCertificate  # noqa: Y015
 
 @_typing.final
 class Grant(_message.Message):

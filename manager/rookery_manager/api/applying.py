@@ -7,6 +7,7 @@ from rookery.model.ids import service_key
 from rookery.v1 import control_pb2, types_pb2
 from rookery.wire import WireError, decode, encode
 
+from rookery_manager.api.certificates import certificate_faults
 from rookery_manager.api.committing import Proposal, checked_actor, commit
 from rookery_manager.api.errors import faulty, impossible_now
 from rookery_manager.api.find import find_app, port_holders, services_of
@@ -134,7 +135,7 @@ def _plan(
     faults = [*app_faults(spec, others=staying, stored=resolved.stored), *resolved.faults]
     if faults:
         raise faulty(faults)
-    clashes = list(foreign_clashes(spec, port_holders(api.state, spec, staying).items()))
+    clashes = [*foreign_clashes(spec, port_holders(api.state, spec, staying).items()), *certificate_faults(api, spec)]
     if clashes:
         raise impossible_now("\n".join(clashes))
     actor = checked_actor(request.actor)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from rookery.model import Event, Node, Replica, Service
+from rookery.model import AcmeAccount, Event, Node, Replica, Service
 from rookery.model.event import HELD_OFF
 from rookery.v1 import control_pb2
 from rookery.wire import WireError, encode
@@ -41,6 +41,8 @@ _KINDS = {
     "seal": "lock",
     "lock": "lock",
     "authority": "authority",
+    "certificates": "certificate",
+    "acme-accounts": "certificate",
 }
 _NOBODY = ("", "manager", "restore")  # actors that are no people
 
@@ -109,8 +111,9 @@ def _where(subject: str) -> list[tuple[str, Callable[[str], bool], Callable[[Eve
     named = ("nodes/", _any, lambda event: event.subject == subject or event.id.startswith(subject))
     of_replica = ("replicas/", lambda key: key.rpartition("/")[2].startswith(subject), _any)
     of_pool = (f"pools/{app}", _any, lambda event: event.subject == app)
+    of_host = (f"certificates/{app}", _any, lambda event: event.subject == app)
     refused = ("attempts/", _any, lambda event: app in event.why.split())
-    return [(f"apps/{app}", _any, lambda event: event.subject == app), *of_app, named, of_replica, of_pool, refused]
+    return [(f"apps/{app}", _any, lambda event: event.subject == app), *of_app, named, of_replica, of_pool, of_host, refused]
 
 
 def _any(_: object) -> bool:
@@ -197,6 +200,8 @@ def subject_of(key: str, record: Record | None) -> str:
         return record.name
     parts = key.split("/")
     match parts[0]:
+        case "acme-accounts":
+            return record.directory if isinstance(record, AcmeAccount) else parts[1]
         case "seal" | "lock":
             return "manager"
         case "manager" | "authority":

@@ -19,6 +19,7 @@ from rookery.model import (
 )
 from rookery.v1.dispatch_pb2 import LogRequest
 
+from rookery_manager.acme.keep import Certificates
 from rookery_manager.api.attempts import Attempts
 from rookery_manager.backups import Backups
 from rookery_manager.demand import Seen
@@ -77,7 +78,7 @@ class Scaling(Protocol):
 class Api:
     """`clock` gives seconds since the epoch. `applying` lets one Apply at a time look for free ports and take them. `refused`
     counts what peers said in vain, by kind. `attempts` keeps what people were refused; `identities` and `rotation`
-    are None where there are none (--insecure)."""
+    are None where there are none (--insecure); `certificates` is None where nobody keeps any (tests of the API alone)."""
 
     state: State
     store: Store
@@ -95,5 +96,6 @@ class Api:
     refused: Mapping[str, int] = field(default_factory=dict)
     identities: tuple[Authority, Upkeep] | None = None
     rotation: Rotation | None = None
+    certificates: Certificates | None = None
     applying: asyncio.Lock = field(default_factory=asyncio.Lock)
     policy: PolicyFile = field(default_factory=PolicyFile)

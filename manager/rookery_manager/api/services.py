@@ -60,9 +60,14 @@ def with_unserved(api: Api, status: ServiceStatus) -> ServiceStatus:
     ports |= {route.published for route in status.routes}
     if not ports:
         return status
+    certificates = api.certificates.troubles_of(status.service.key) if api.certificates is not None else ()
     told = [(proxy.info.id, error) for proxy in api.proxies.list() if proxy.connected for error in proxy.listener_errors]
     return replace(
-        status, unserved=tuple(f"proxy {name}, port {error.port}: {error.why}" for name, error in told if error.port in ports)
+        status,
+        unserved=(
+            *certificates,
+            *(f"proxy {name}, port {error.port}: {error.why}" for name, error in told if error.port in ports),
+        ),
     )
 
 

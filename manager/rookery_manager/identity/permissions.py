@@ -55,6 +55,8 @@ _CONTROL: Mapping[str, Need] = {
     "GetNode": _person(Role.VIEWER, Scope.NONE, "looking at a node"),
     "ListProxies": _person(Role.VIEWER, Scope.NONE, "listing proxies"),
     "ListRoutes": _person(Role.VIEWER, Scope.CLUSTER, "listing all routes"),
+    "ListCertificates": _person(Role.VIEWER, Scope.CLUSTER, "listing certificates"),
+    "RenewCertificate": _person(Role.OPERATOR, Scope.CLUSTER, "renewing a certificate"),
     "GetTraffic": _person(Role.VIEWER, Scope.APP, "looking at {app}"),
     "Plan": _person(Role.VIEWER, Scope.APP, "planning {app}"),
     "Apply": _person(Role.DEPLOYER, Scope.APP, "deploying {app}"),

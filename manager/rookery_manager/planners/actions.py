@@ -6,8 +6,10 @@ The sentence is the same in the log, in `rookery events`, in `rookery explain` a
 from dataclasses import dataclass
 
 from rookery.model import (
+    AcmeAccount,
     Availability,
     Desired,
+    ManagedCertificate,
     Node,
     NodeCondition,
     NodeId,
@@ -18,6 +20,7 @@ from rookery.model import (
     ReplicaStatus,
     Rollout,
     ScaleDecision,
+    SealedFile,
     Service,
 )
 
@@ -206,6 +209,35 @@ class ForgetPool:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCertificate:
+    """What is known of a certificate changes, with the `sealed` keys and chains that belong to it; those under `dropped` (keys
+    of the store) go. An empty `why` is no event."""
+
+    certificate: ManagedCertificate
+    why: str = ""
+    sealed: tuple[SealedFile, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetCertificate:
+    """A certificate goes, with what lies under `dropped`."""
+
+    certificate: ManagedCertificate
+    why: str
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAccount:
+    """The account at a certificate authority, with its sealed key where that is new."""
+
+    account: AcmeAccount
+    why: str
+    sealed: tuple[SealedFile, ...] = ()
+
+
 Action = (
     Create
     | Launch
@@ -227,6 +259,9 @@ Action = (
     | ForgetNode
     | SetPool
     | ForgetPool
+    | SetCertificate
+    | ForgetCertificate
+    | SetAccount
 )
 
 

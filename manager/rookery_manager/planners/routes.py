@@ -12,6 +12,7 @@ from rookery.model import (
     Hold,
     HttpRoute,
     ListenProtocol,
+    ManagedCertificate,
     Node,
     NodeId,
     Port,
@@ -22,6 +23,7 @@ from rookery.model import (
     Route,
     RouteId,
     Service,
+    ServiceKey,
     ServiceSpec,
 )
 
@@ -29,6 +31,7 @@ from rookery_manager.planners.sharing import served
 from rookery_manager.scheduler.constraint import attribute
 
 MOST_WEIGHT = 1000
+CHALLENGES = "@acme"
 
 
 def routes_of(
@@ -79,6 +82,7 @@ def routes_of(
             strip_path=route.strip_path,
             rules=route.rules,
             tls=route.tls,
+            acme=route.acme,
             endpoints=_endpoints(serving.replicas, specs, partial(_same_route, wanted=route), PortProtocol.TCP, tell),
             why_empty=_why_empty(service, alive),
             split=serving.split,
@@ -88,6 +92,30 @@ def routes_of(
         for route in spec.routes
     ]
     return tuple(routes)
+
+
+def challenge_routes(certificate: ManagedCertificate | None, port: int) -> tuple[Route, ...]:
+    """The route by which the proxies prove that a host is ours (RFC 8555, 8.3): an answer of their own on that port."""
+    order = certificate.order if certificate is not None else None
+    if certificate is None or order is None or order.challenge is None:
+        return ()
+    return (
+        Route(
+            id=RouteId(f"{challenge_key(certificate.host)}:{port}"),
+            app=CHALLENGES,
+            service=certificate.host,
+            port=port,
+            protocol=ListenProtocol.HTTP,
+            host=certificate.host,
+            path=f"/.well-known/acme-challenge/{order.challenge.token}",
+            answer=order.challenge.key_authorization,
+        ),
+    )
+
+
+def challenge_key(host: str) -> ServiceKey:
+    """What the route of a host's challenge goes by in the place of a service: no app is named so."""
+    return ServiceKey(f"{CHALLENGES}/{host}")
 
 
 def _hold(service: Service, spec: ServiceSpec) -> Hold | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from rookery.acme_host import host_fault
 from rookery.http_rules import rules_faults
 from rookery.model import (
     EVERY_APP,
@@ -131,6 +132,10 @@ def _route_faults(route: HttpRoute, path: str) -> Iterator[str]:
     yield from _port(route.published, f"{path}.published")
     if route.host and (len(route.host) > 253 or not _HOST.fullmatch(route.host)):
         yield f"{path}.host: {route.host[:80]!r} is no host name"
+    if route.acme and not route.tls:
+        yield f"{path}.acme: certificates are for TLS; set tls too"
+    if route.acme and (fault := host_fault(route.host)):
+        yield f"{path}.acme: {fault[:300]}"
     if route.path and not re.fullmatch(r"/[!-~]*", route.path):
         yield f"{path}.path: {route.path[:80]!r} is no path of a URL; it begins with / and has no spaces"
 

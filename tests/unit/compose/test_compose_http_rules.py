@@ -119,6 +119,22 @@ def test_two_routes_of_which_one_comes_first_are_taken(loaded: Callable[..., obj
     loaded(two(first, second))
 
 
+def test_a_certificate_by_acme_is_tls_for_one_named_host(service: Load, errors: Errors) -> None:
+    assert service(routes("    {host: Shop.Example.org, acme: true}\n")).routes == (
+        HttpRoute(target=80, host="shop.example.org", published=443, tls=True, acme=True),
+    )
+    assert service(routes("    {host: a.example.org, acme: false}\n")).routes[0].published == 80
+    for route, why in [
+        ('{host: "*.example.org", acme: true}', "can't be had by HTTP-01; name each host in a route of its own"),
+        ("{host: 10.0.0.1, acme: true}", "is an address"),
+        ("{acme: true}", "name it with `host`"),
+        ("{host: a.example.org, acme: true, tls: false}", "`tls` is false"),
+    ]:
+        (told,) = errors(f"services:\n  web:\n    image: x\n    expose: [80]\n    x-rookery: {{http: {route}}}\n")
+        assert "acme: " in told
+        assert why in told
+
+
 def test_tls_has_its_own_port_and_shares_none_with_plain_http(service: Load, errors: Errors) -> None:
     assert service(routes("    {host: a.example, tls: true}\n")).routes == (
         HttpRoute(target=80, host="a.example", published=443, tls=True),

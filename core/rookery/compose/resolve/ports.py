@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rookery.acme_host import host_fault
 from rookery.compose import units
 from rookery.compose.resolve.http_rules import http_rules
 from rookery.compose.view import View
@@ -100,6 +101,12 @@ def routes(service: View) -> tuple[HttpRoute, ...]:
             continue
         if rules.redirect is not None and view.has("port"):
             view.warn("port", "has no effect: redirected requests reach no replica")
+        acme = view.flag("acme")
+        if acme and (fault := host_fault(view.text("host").lower())):
+            view.error("acme", fault)
+        if acme and view.has("tls") and not view.flag("tls"):
+            view.error("acme", "certificates are for TLS, and `tls` is false", "leave one of them out")
+        tls = acme or view.flag("tls")
         if view.flag("http2"):
             for key in _OF_HTTP1:
                 if view.has(key):
@@ -113,8 +120,9 @@ def routes(service: View) -> tuple[HttpRoute, ...]:
                 target=target,
                 host=view.text("host").lower(),
                 path="" if path == "/" else path,
-                published=view.whole("published") or (443 if view.flag("tls") else 80),
-                tls=view.flag("tls"),
+                published=view.whole("published") or (443 if tls else 80),
+                tls=tls,
+                acme=acme,
                 http2=view.flag("http2"),
                 strip_path=view.flag("strip_path") and path not in ("", "/") and not rules.rewrite,
                 rules=rules,
