@@ -31,7 +31,8 @@ class Shared(Protocol):
     def retire(self) -> None:
         """Takes no call any more, and ends with its last one."""
 
-    def close_if_idle(self, before: float) -> None: ...
+    def look_after(self, idle_before: float) -> None:
+        """Call it about once a second: it ends if it has been idle since then, and calls that wait for too long end."""
 
 
 class LiveEndpoint:
