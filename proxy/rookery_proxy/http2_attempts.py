@@ -94,9 +94,9 @@ class Attempts:
                 route.begin_trial(endpoint, now)
             try:
                 shared = link_to(self._context, endpoint)
-            except OSError:
+            except OSError as error:
                 self.tried.append(endpoint)
-                route.connect_failed(endpoint, now)
+                route.connect_failed(endpoint, now, error)
                 continue
             endpoint.in_flight += 1
             endpoint.requests += 1
