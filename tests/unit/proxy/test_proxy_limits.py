@@ -216,8 +216,8 @@ def test_without_descriptors_no_endpoint_is_blamed_for_it() -> None:
                 before = leave_no_descriptor(pid)
                 status, _, body = await client.ask()
                 assert (status, b"Too many open files" in body) == (503, True)
-            async with Http(port) as other:
-                assert await other.ended()
+                async with Http(port) as other:
+                    assert await other.ended()
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
             assert {(await ask_once(port))[0] for _ in range(4)} == {200}
             await r.routing.wait(lambda: sum(s.requests for s in r.routing.reports[-1].endpoints) == 5, "all are told of")
