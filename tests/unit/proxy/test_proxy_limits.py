@@ -6,10 +6,9 @@ import resource
 import socket
 import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from proxy_rig import Backend, Http, answering, ask_once, endpoint, free_port, rig, route, wait_until
+from proxy_rig import Backend, Http, answering, ask_once, endpoint, free_port, leave_no_descriptor, rig, route, wait_until
 from rookery.model import ListenProtocol, Route, RouteTable
 from rookery_proxy.balance import Context
 from rookery_proxy.control import Applied, Channel, Count, Drain, Listen, Replace
@@ -197,14 +196,6 @@ def test_without_descriptors_new_clients_are_refused_and_old_ones_served() -> No
     asyncio.run(main())
 
 
-def leave_no_descriptor(pid: int) -> tuple[int, int]:
-    """Lowers a process's limit to what it has open. Returns the limit that it had."""
-    used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
-    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(len(used) + 1)) - used), before[1]))
-    return before
-
-
 def test_without_descriptors_no_endpoint_is_blamed_for_it() -> None:
     async def main() -> None:
         ending, port = answering(headers=b"Connection: close\r\n"), free_port()
@@ -214,13 +205,16 @@ def test_without_descriptors_no_endpoint_is_blamed_for_it() -> None:
                 assert (await client.ask())[0] == 200
                 (pid,) = r.proxy.workers()
                 before = leave_no_descriptor(pid)
-                status, _, body = await client.ask()
-                assert (status, b"Too many open files" in body) == (503, True)
+                answer = await client.ask()
+                while answer[0] == 200:  # by what the request before left
+                    leave_no_descriptor(pid)
+                    answer = await client.ask()
+                assert (answer[0], b"Too many open files" in answer[2]) == (503, True)
                 async with Http(port) as other:
                     assert await other.ended()
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
             assert {(await ask_once(port))[0] for _ in range(4)} == {200}
-            await r.routing.wait(lambda: sum(s.requests for s in r.routing.reports[-1].endpoints) == 5, "all are told of")
+            await r.routing.wait(lambda: sum(s.requests for s in r.routing.reports[-1].endpoints) >= 5, "all are told of")
             assert all(not s.errors_connect and not s.ejections for s in r.routing.reports[-1].endpoints)
             assert r.proxy.log().count("no file descriptors left") == 1
 
