@@ -35,6 +35,9 @@ class Connection(H2Connection):
     """One that goes on with its open streams after a GOAWAY (RFC 9113, 6.8), and with the others after a malformed message on
     one (8.1.1); the library's own is over then. `heard` is what came until an error of the whole connection."""
 
+    MAX_CLOSED_STREAMS = 2048
+    """How many streams that have ended it remembers, for what still comes of them: the library's 65,536 are 8 MB a connection."""
+
     def __init__(self, *, client_side: bool) -> None:
         super().__init__(
             H2Configuration(
