@@ -1,4 +1,4 @@
-"""Which calls of HTTP/2 go to another endpoint when one does not take them, and which do not."""
+"""Calls of HTTP/2 with endpoints that do not take them and clients that never finish: which go elsewhere, and what ends."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,10 @@ from h2.settings import SettingCodes
 from proxy_rig import Backend, Http, Rig, Serve, ask_once, endpoint, free_port, rig, route, wait_until
 from rookery.model import ListenProtocol
 from test_proxy_http2 import Server, call, dial, served
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+HEADERS_WITHOUT_END = b"\0\0\1\1\0\0\0\0\1\x83"
 
 Asked = Callable[[H2Connection, int, bytes], None]
 
@@ -202,5 +206,31 @@ def test_a_client_of_http1_is_told_so_in_its_own_words() -> None:
             await r.serve(route(port, endpoint("a", backend.port), protocol=ListenProtocol.HTTP2))
             status, _, body = await ask_once(port)
             assert (status, body) == (505, b"this port speaks HTTP/2 alone: by prior knowledge, or over TLS by ALPN h2\n")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("sent", [b"", PREFACE, PREFACE + SETTINGS, PREFACE + SETTINGS + HEADERS_WITHOUT_END])
+def test_a_client_that_dribbles_or_stops_is_let_go_and_others_are_served(sent: bytes) -> None:
+    async def main() -> None:
+        port = free_port()
+        async with rig("--head-timeout", "1") as r, Server(b"a") as server, dial(port) as channel:
+            await r.serve(served(port, server))
+            async with Http(port) as slow:
+
+                async def dribble() -> None:
+                    with contextlib.suppress(ConnectionError):
+                        for at in range(len(sent)):
+                            await slow.send(sent[at : at + 1])
+                            await asyncio.sleep(0.01)
+
+                dribbling = asyncio.create_task(dribble())
+                assert await call(channel, "Name")(b"") == b"a"
+                with contextlib.suppress(ConnectionError):
+                    async with asyncio.timeout(15):
+                        while await slow.reader.read(4096):
+                            pass
+                await dribbling
+            assert await call(channel, "Name")(b"") == b"a"
 
     asyncio.run(main())
