@@ -82,7 +82,7 @@ class Attempts:
             except OSError as error:
                 why = error.strerror or str(error)
                 tried.append(endpoint)
-                route.connect_failed(endpoint, now)
+                route.connect_failed(endpoint, now, error)
                 continue
             return Upstream(context, endpoint, sock, asker)
         return why

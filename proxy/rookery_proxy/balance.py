@@ -173,7 +173,7 @@ class Balance:
             keeps = route.budget.mark(now, route.requests)
             for endpoint in route.endpoints:
                 for shared in tuple(endpoint.shared):
-                    shared.close_if_idle(idle_before)
+                    shared.look_after(idle_before)
                 while endpoint.idle and endpoint.idle[0].idle_since < idle_before:
                     endpoint.idle.pop(0).discard()
                 keeps = keeps or bool(endpoint.idle or endpoint.shared)

@@ -43,8 +43,8 @@ class Ear:
                 break
             try:
                 sock = dial(endpoint)
-            except OSError:
-                self._refused_by(route, endpoint)
+            except OSError as error:
+                self._refused_by(route, endpoint, error)
                 continue
             self.endpoint = endpoint
             self.wire = Wire(self._context.loop, sock, self, connecting=True)
@@ -97,6 +97,6 @@ class Ear:
     def on_lost(self) -> None:
         self._deaf()
 
-    def _refused_by(self, route: LiveRoute, endpoint: LiveEndpoint) -> None:
+    def _refused_by(self, route: LiveRoute, endpoint: LiveEndpoint, error: OSError | None = None) -> None:
         self._tried.append(endpoint)
-        route.connect_failed(endpoint, self._context.loop.now)
+        route.connect_failed(endpoint, self._context.loop.now, error)

@@ -1,35 +1,42 @@
-"""HTTP/2 connections on wires, and the bodies that go from one to another: what both sides of a call are made of.
+"""HTTP/2 connections on wires. The framing is the library's (h2).
 
-The framing is the library's (h2). Invariant: a byte is acknowledged to its sender only when it is on its way to the other side,
-so what one call may hold here is its flow-control window, whoever stands still.
+Invariant: a message that is malformed ends its stream, and what the connection's state depends on ends the connection; what came
+before is heard either way.
 """
 
-from collections import deque
-from collections.abc import Callable
+import re
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, Event, RemoteSettingsChanged
-from h2.exceptions import ProtocolError
+from h2.events import ConnectionTerminated, Event, RemoteSettingsChanged, StreamReset
+from h2.exceptions import DenialOfServiceError, FlowControlError, ProtocolError, StreamClosedError, StreamIDTooLowError
 from h2.settings import SettingCodes, Settings
+from h2.stream import StreamClosedBy
 from hpack import HPACKError
-from hyperframe.frame import Frame, GoAwayFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from rookery_proxy.wire import HIGH_WATER_BYTES, Wire
 
 Headers = list[tuple[bytes, bytes]]
 
+SPEAKS_HTTP1 = "it speaks HTTP/1, where HTTP/2 is meant"
+_HTTP1 = re.compile(rb"HTTP/1\.|(?!P\Z|PR\Z|PRI)[A-Z]")  # how an answer begins, or a request
 MOST_STREAMS = 100  # at a time, of a client's connection, and of one to an endpoint
 _STREAM_WINDOW_BYTES = 131072
 _CONNECTION_WINDOW_BYTES = MOST_STREAMS * _STREAM_WINDOW_BYTES  # whoever stands still holds up no other call
 _MOST_HEADER_BYTES = 32768
 _FRAME_HEAD_BYTES = 9
+_TYPE_AT = 3
 _MOST_CONTROL_BYTES = 1048576  # that wait for a peer which does not read: beyond what bodies may leave there
 
 
 class Connection(H2Connection):
-    """One that goes on with its open streams after a GOAWAY, as RFC 9113 (6.8) has it; the library's own is over then."""
+    """One that goes on with its open streams after a GOAWAY (RFC 9113, 6.8), and with the others after a malformed message on
+    one (8.1.1); the library's own is over then. `heard` is what came until an error of the whole connection."""
+
+    MAX_CLOSED_STREAMS = 2048
+    """How many streams that have ended it remembers, for what still comes of them: the library's 65,536 are 8 MB a connection."""
 
     def __init__(self, *, client_side: bool) -> None:
         super().__init__(
@@ -46,15 +53,63 @@ class Connection(H2Connection):
         if not client_side:
             values.pop(SettingCodes.ENABLE_PUSH)
         self.local_settings = Settings(client=client_side, initial_values=values)
+        self.heard: list[Event] = []
         self._frame_dispatch_table[GoAwayFrame] = self._goes_away
+        self._frame_dispatch_table[HeadersFrame] = self._takes_headers
+        self._frame_dispatch_table[DataFrame] = self._takes_data
         self.decoder.max_header_list_size = _MOST_HEADER_BYTES  # the library's own limit is beyond what was told to the peer
         self.initiate_connection()
         self.increment_flow_control_window(_CONNECTION_WINDOW_BYTES)
 
     @property
     def is_overfull(self) -> bool:
-        """Whether more has come of a frame than any may have: the library looks at its length only when all of it is there."""
-        return len(self.incoming_buffer._data) > self.max_inbound_frame_size + _FRAME_HEAD_BYTES
+        """Whether a frame has begun that is larger than any may be: the library looks at its length only when all of it came."""
+        begun = self.incoming_buffer._data
+        return len(begun) >= _FRAME_HEAD_BYTES and int.from_bytes(begun[:3], "big") > self.max_inbound_frame_size
+
+    def _receive_frame(self, frame: Frame) -> list[Event]:
+        if isinstance(frame, RstStreamFrame) and frame.stream_id > max(
+            self.highest_inbound_stream_id, self.highest_outbound_stream_id
+        ):
+            raise ProtocolError(f"RST_STREAM on stream {frame.stream_id}, which is idle")
+        events = super()._receive_frame(frame)
+        self.heard += events
+        return events
+
+    def _takes_headers(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        try:
+            return self._receive_headers_frame(frame)
+        except ProtocolError as error:
+            if not self._is_of_one_stream(frame, error):
+                raise
+            return self._end_malformed(frame.stream_id, error)
+
+    def _takes_data(self, frame: DataFrame) -> tuple[list[Frame], list[Event]]:
+        try:
+            return self._receive_data_frame(frame)
+        except ProtocolError as error:
+            if not self._is_of_one_stream(frame, error):
+                raise
+            frames, events = self._end_malformed(frame.stream_id, error)
+            size = self._inbound_flow_control_window_manager.process_bytes(frame.flow_controlled_length)
+            if size:
+                frames.append(WindowUpdateFrame(0, window_increment=size))
+            return frames, events
+
+    def _is_of_one_stream(self, frame: Frame, error: ProtocolError) -> bool:
+        """Whether others of the connection need not suffer for it: not where the state that they share is lost with it."""
+        if isinstance(error, (StreamClosedError, StreamIDTooLowError, FlowControlError, DenialOfServiceError)):
+            return False
+        is_of_a_client = frame.stream_id in self.streams and frame.stream_id % 2 == 1
+        return is_of_a_client and not isinstance(error.__cause__ or error.__context__, HPACKError)
+
+    def _end_malformed(self, number: int, error: ProtocolError) -> tuple[list[Frame], list[Event]]:
+        stream, frames = self.streams[number], [RstStreamFrame(number, error_code=error.error_code)]
+        try:
+            stream.reset_stream(error.error_code)
+        except StreamClosedError:  # by the error
+            stream.state_machine.stream_closed_by = StreamClosedBy.SEND_RST_STREAM
+        return list(frames), [StreamReset(stream_id=number, error_code=error.error_code, remote_reset=False)]
 
     @staticmethod
     def _goes_away(frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
@@ -64,43 +119,62 @@ class Connection(H2Connection):
 
 
 class Link:
-    """A connection and its wire."""
+    """A connection and its wire. `broken` says why it is to be ended; empty: it goes on."""
 
-    __slots__ = ("_greeted", "conn", "sent_frames", "wire")
+    __slots__ = ("_greeted", "_is_new", "broken", "conn", "sent_frames", "wire")
 
     def __init__(self, wire: Wire, *, client_side: bool) -> None:
         self.wire = wire
         self.sent_frames = 0  # of data
+        self._is_new = True  # nothing came yet
         self._greeted = False  # by the peer
+        self.broken = ""
         self.conn = Connection(client_side=client_side)
 
-    def read(self) -> list[Event] | None:
-        """What came by now. None at the end, or where it is no HTTP/2: the connection is to be ended."""
+    @property
+    def is_greeted(self) -> bool:
+        """Whether the peer has said its SETTINGS."""
+        return self._greeted
+
+    def read(self) -> list[Event]:
+        """What came by now. It may be the last: see `broken`."""
         data = self.wire.read()
         if data is None:
             return []
-        return self.receive(data) if data else None
+        if data:
+            return self.receive(data)
+        self.broken = "it closed the connection"
+        return []
 
-    def receive(self, data: bytes) -> list[Event] | None:
-        """What came. None where it is no HTTP/2: the peer is told so, and the connection is to be ended."""
+    def receive(self, data: bytes) -> list[Event]:
+        """What came, until it was no HTTP/2 any more: the peer is told so."""
+        conn, was_greeted = self.conn, self._greeted
+        if self._is_new and _HTTP1.match(data):
+            self.broken = SPEAKS_HTTP1
+            return []
+        if self._is_new and conn.config.client_side and len(data) > _TYPE_AT and data[_TYPE_AT] != SettingsFrame.type:  # 3.4
+            self.broken = "its first frame is not SETTINGS"
+            return []
+        self._is_new = False
+        conn.heard = []
         try:
-            events = self.conn.receive_data(data)
+            conn.receive_data(data)
         except ProtocolError as error:
+            self.broken = f"it does not speak HTTP/2 as RFC 9113 has it: {error}"
             if isinstance(error.__cause__ or error.__context__, HPACKError):
-                self.conn.clear_outbound_data_buffer()  # the library calls it a PROTOCOL_ERROR
+                conn.clear_outbound_data_buffer()  # the library calls it a PROTOCOL_ERROR
                 self.go_away(ErrorCodes.COMPRESSION_ERROR)
             else:
                 self.flush()
-            return None
-        if events and not self._greeted:
-            self._greeted = True
-            if not isinstance(events[0], RemoteSettingsChanged):  # the first frame must be SETTINGS (3.4)
-                self.go_away(ErrorCodes.PROTOCOL_ERROR)
-                return None
-        if self.conn.is_overfull:
-            return None
-        if self.wire.pending_bytes > HIGH_WATER_BYTES + _MOST_CONTROL_BYTES:
-            return None  # it asks for answers to pings and settings that it does not read
+        events, conn.heard = conn.heard, []
+        self._greeted = was_greeted or bool(events)
+        if events and not was_greeted and not isinstance(events[0], RemoteSettingsChanged):  # 3.4
+            self.broken, events = "its first frame is not SETTINGS", []
+            self.go_away(ErrorCodes.PROTOCOL_ERROR)
+        elif conn.is_overfull:
+            self.broken = self.broken or "it sends a frame that is larger than any may be"
+        elif self.wire.pending_bytes > HIGH_WATER_BYTES + _MOST_CONTROL_BYTES:
+            self.broken = "it asks for answers to pings and settings that it does not read"
         return events
 
     def flush(self) -> None:
@@ -122,92 +196,3 @@ class Link:
         if not self.wire.closed:
             self.flush()
             self.wire.write(frame.serialize())
-
-
-class Body:
-    """One direction of a call: from a stream of one link to a stream of another, which may be known only later."""
-
-    __slots__ = (
-        "_broke_off", "_chunks", "_passed_on", "_source", "_source_stream", "done", "ended", "sent_bytes", "target",
-        "target_stream", "trailers",
-    )  # fmt: skip
-
-    def __init__(self, *, passed_on: Callable[[], None], broke_off: Callable[[], None]) -> None:
-        """`passed_on` is called when it was sent to its end, `broke_off` when the stream that it goes to is gone."""
-        self._passed_on = passed_on
-        self._broke_off = broke_off
-        self._source: Link | None = None
-        self._source_stream = 0
-        self._chunks: deque[bytes] = deque()
-        self.target: Link | None = None
-        self.target_stream = 0
-        self.trailers: Headers | None = None
-        self.ended = False  # all of it has come
-        self.done = False  # and is sent
-        self.sent_bytes = 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it ended without a byte and without trailers."""
-        return self.ended and not self._chunks and self.trailers is None
-
-    def come_from(self, source: Link, stream: int) -> None:
-        self._source, self._source_stream = source, stream
-
-    def put(self, data: bytes, padding: int) -> None:
-        """More of it came, with so many bytes of padding."""
-        if padding:
-            self._acknowledge(padding)
-        if data:
-            self._chunks.append(data)
-
-    def pump(self) -> None:
-        """Sends what the other side takes."""
-        target, sent = self.target, 0
-        if target is None or self.done:
-            return
-        try:
-            while self._chunks and target.wire.pending_bytes <= HIGH_WATER_BYTES:
-                data = self._chunks[0]
-                room = min(target.conn.local_flow_control_window(self.target_stream), target.conn.max_outbound_frame_size)
-                if room <= 0:
-                    break
-                target.conn.send_data(self.target_stream, data[:room])
-                target.sent_frames += 1
-                sent += min(room, len(data))
-                if room < len(data):
-                    self._chunks[0] = data[room:]
-                else:
-                    self._chunks.popleft()
-            if self.ended and not self._chunks:
-                self.done = True
-                if self.trailers is not None:
-                    target.conn.send_headers(self.target_stream, self.trailers, end_stream=True)
-                else:
-                    target.conn.end_stream(self.target_stream)
-        except ProtocolError:
-            self._broke_off()
-            return
-        target.flush()
-        if sent:
-            self.sent_bytes += sent
-            self._acknowledge(sent)
-        if self.done:
-            self._passed_on()
-
-    def drop(self) -> None:
-        """Throws away what is left, so that it does not keep others of its connection waiting."""
-        left = sum(map(len, self._chunks))
-        self._chunks.clear()
-        if left:
-            self._acknowledge(left)
-
-    def _acknowledge(self, count: int) -> None:
-        source = self._source
-        if source is None or source.wire.closed:
-            return
-        try:
-            source.conn.acknowledge_received_data(count, self._source_stream)
-        except ProtocolError:
-            return
-        source.flush()

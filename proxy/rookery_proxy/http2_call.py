@@ -1,22 +1,24 @@
 """One call of HTTP/2: from a client's stream to an endpoint of its own choice, and its answer back.
 
 Invariant: an endpoint's `in_flight` counts a call from the choice to its end on either side; every way a call can end leads
-through `Call.over`, once.
+through `Call.over`, once. A call goes out again only while nothing of an answer has come.
 """
 
 import re
 import time
 from typing import Protocol
-from urllib.parse import quote
 
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from rookery_proxy.access import Entry, text_of
 from rookery_proxy.balance import Context, LiveListener
+from rookery_proxy.head import Refusal
 from rookery_proxy.health import Failure, answered_well
-from rookery_proxy.http2 import Body, Headers, Link
-from rookery_proxy.http2_upstream import SharedLink, link_to
+from rookery_proxy.http2 import Headers, Link
+from rookery_proxy.http2_answer import Answer, own_answer
+from rookery_proxy.http2_attempts import Attempts
+from rookery_proxy.http2_body import Body
 from rookery_proxy.live_endpoint import LiveEndpoint
 from rookery_proxy.live_route import LiveRoute
 from rookery_proxy.loop import Timer
@@ -24,7 +26,6 @@ from rookery_proxy.split import point_of
 from rookery_proxy.sticky import value_in
 from rookery_proxy.waiting import TOO_MANY
 
-_MOST_TRIED = 5
 _AUTHORITY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%\-\[\]:]{1,255}")
 _TARGET = re.compile(rb"/[!-\"$-~]*|\*")
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_\-]{0,31}")
@@ -34,7 +35,10 @@ _NOT_PASSED_ON = frozenset((
 # What a gRPC server says of failures of its own (https://grpc.github.io/grpc/core/md_doc_statuscodes.html): UNKNOWN, INTERNAL,
 # UNAVAILABLE, DATA_LOSS. They come with status 200, and would be taken for answers as good as any.
 _GRPC_FAILURES = frozenset((b"2", b"13", b"14", b"15"))
-_GRPC_STATUS = {404: b"12", 503: b"14", 502: b"14", 400: b"13"}  # of what the proxy itself answers
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
+# Codes of an endpoint's reset that say something of the call; the others are about the connection behind the proxy, or ask the
+# client to do at the proxy what only the endpoint could mean. REFUSED_STREAM would be a lie once an answer began.
+_PASSED_ON = frozenset((ErrorCodes.CANCEL, ErrorCodes.INTERNAL_ERROR, ErrorCodes.ENHANCE_YOUR_CALM))
 
 
 class Client(Protocol):
@@ -58,8 +62,8 @@ class Call:
     """One request and its answer."""
 
     __slots__ = (
-        "_client", "_context", "_endpoint", "_headers", "_held_until", "_id", "_is_grpc", "_key", "_point", "_pseudo", "_route",
-        "_seconds", "_shared", "_started", "_status", "_stream", "_timer", "_tried", "answer", "request",
+        "_attempts", "_client", "_context", "_headers", "_held_until", "_id", "_is_grpc", "_judged", "_key", "_point", "_pseudo",
+        "_route", "_seconds", "_started", "_status", "_stream", "_timer", "answer", "request",
     )  # fmt: skip
 
     def __init__(self, context: Context, client: Client, stream: int, headers: Headers) -> None:
@@ -70,9 +74,7 @@ class Call:
         self._headers = [(name, value) for name, value in headers if name[:1] != b":"]
         self._is_grpc = any(n == b"content-type" and v.startswith(b"application/grpc") for n, v in self._headers)
         self._route: LiveRoute | None = None
-        self._endpoint: LiveEndpoint | None = None
-        self._shared: SharedLink | None = None
-        self._tried: list[LiveEndpoint] = []
+        self._attempts = Attempts(context)
         self._held_until = 0.0  # the loop's clock; 0: it did not have to wait for an endpoint
         self._timer: Timer | None = None  # while it does
         self._point = 0.0
@@ -81,7 +83,8 @@ class Call:
         self._started = context.loop.now
         self._seconds = 0.0  # to the answer's head
         self._status = 0  # of the answer, once it began
-        self.request = Body(passed_on=_nothing, broke_off=self._request_broke_off)
+        self._judged = Answer(self._pseudo.get(b":method", b""))
+        self.request = Body(passed_on=_nothing, broke_off=self._request_broke_off, keeps=True)
         self.request.come_from(client.link, stream)
         self.answer = Body(passed_on=self._answered, broke_off=self._answer_broke_off)
         self.answer.target, self.answer.target_stream = client.link, stream
@@ -142,29 +145,36 @@ class Call:
 
     def send_on(self, count: int) -> None:
         """More of the request came, with so many bytes of its body."""
-        if self._endpoint is not None:
-            self._endpoint.bytes_in += count
+        endpoint = self._attempts.endpoint
+        if endpoint is not None:
+            endpoint.bytes_in += count
         self.request.pump()
 
     # ---- what the endpoint does
 
     def unsent(self) -> None:
-        endpoint, route = self._endpoint, self._route
+        attempts, route = self._attempts, self._route
+        endpoint = attempts.endpoint
         assert endpoint is not None
         assert route is not None
-        endpoint.in_flight -= 1
         endpoint.requests -= 1
-        self._endpoint = self._shared = None
-        if route.queue.waiting:
-            self._context.holding.settle(route)
+        attempts.leave(route, self)
         route.connect_failed(endpoint, self._context.loop.now)
-        self._tried.append(endpoint)
+        attempts.tried.append(endpoint)
         self._place()
 
     def began(self, headers: Headers, *, interim: bool, ended: bool) -> None:
-        status = next((value for name, value in headers if name == b":status"), b"")
+        try:
+            if interim:
+                self._judged.interim(headers)
+            else:
+                self._judged.head(headers, ended=ended)
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        self.request.keep_no_more()
         if not interim:
-            self._status = int(status) if status.isdigit() and len(status) == 3 else 502
+            self._status = self._judged.status
             self._seconds = self._context.loop.now - self._started
         try:
             self._client.link.conn.send_headers(self._stream, headers, end_stream=ended)
@@ -178,40 +188,102 @@ class Call:
             self.answer.ended = self.answer.done = True
             self._answered()
 
-    def refused(self, code: int) -> None:
-        if code not in (ErrorCodes.NO_ERROR, ErrorCodes.CANCEL, ErrorCodes.REFUSED_STREAM):
-            self._count_broken()
-        self._client.link.reset(self._stream, code)
-        self.over()
+    def more(self, data: bytes, padding: int) -> None:
+        self.answer.put(data, padding)
+        try:
+            self._judged.more(len(data))
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        self.answer.pump()
 
-    def lost(self) -> None:
-        self._count_broken()
-        if self._status:
-            self._client.link.reset(self._stream, ErrorCodes.INTERNAL_ERROR)
+    def ended(self) -> None:
+        try:
+            self._judged.end()
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        self.answer.ended = True
+        self.answer.pump()
+
+    def untaken(self) -> None:
+        if not self.answer.ended:
+            refusal = Refusal(503, "the endpoint ends its connections without a look at what is asked")
+            if not self._goes_again(refusal, is_free=True):
+                self._break(refusal)
+
+    def refused(self, code: int) -> None:
+        if self.answer.ended:  # it wants no more of the request
+            return
+        if code == ErrorCodes.REFUSED_STREAM and not self._judged.has_begun:
+            refusal = Refusal(503, "the endpoint refuses to take more calls")
+            self._failed(Failure.GATEWAY)
+            if not self._goes_again(refusal):
+                self._break(refusal)
+            return
+        if code != ErrorCodes.CANCEL:
+            self._failed(Failure.BROKEN)
+        name = ErrorCodes(code).name if code in set(ErrorCodes) else f"error {code:#x}"
+        reset = code if code in _PASSED_ON else ErrorCodes.INTERNAL_ERROR
+        self._break(Refusal(502, f"the endpoint ended the call: {name}"), reset=reset)
+
+    def malformed(self, why: str) -> None:
+        self._failed(Failure.BROKEN)
+        self._break(Refusal(502, why))
+
+    def lost(self, why: str, *, fresh: bool) -> None:
+        if self.answer.ended:  # and goes on to the client
+            return
+        self._failed(Failure.BROKEN)
+        refusal = Refusal(502, f"the connection to the endpoint ended without an answer: {why}")
+        if self._pseudo[b":method"] not in _IDEMPOTENT or not self._goes_again(refusal, fresh=fresh):
+            self._break(refusal)
+
+    def look_at_the_clock(self) -> None:
+        waited_s = self._context.loop.now - self._attempts.since
+        if not self._is_grpc and self.request.done and not self._status and waited_s > self._context.limits.answer_s:
+            self._refuse(Refusal(504, "the endpoint does not answer"), ErrorCodes.CANCEL)
+
+    def _goes_again(self, refusal: Refusal, *, is_free: bool = False, fresh: bool = False) -> bool:
+        route = self._route
+        if route is None or self._judged.has_begun:
+            return False
+        if not self._attempts.goes_again(route, self, refusal, is_free=is_free, fresh=fresh):
+            return False
+        self._place()
+        return True
+
+    def _refuse(self, refusal: Refusal, code: int = ErrorCodes.PROTOCOL_ERROR) -> None:
+        """The answer is none that could go on: the endpoint is told so by that code."""
+        self._failed(Failure.BROKEN)
+        self._break(refusal, cancel=code)
+
+    def _break(self, refusal: Refusal, *, cancel: int | None = None, reset: int = 0) -> None:
+        """There is no (whole) answer. `reset` is the code by which a gRPC client is told so, as the endpoint told it."""
+        self._attempts.leave(self._route, self, cancel)
+        if self._status or (reset and self._is_grpc):
+            self._client.link.reset(self._stream, reset or ErrorCodes.INTERNAL_ERROR)
             self.over()
         else:
-            self._tell(502, "the endpoint closed the connection without an answer")
+            self._tell(refusal.status, refusal.why)
+
+    def _failed(self, failure: Failure) -> None:
+        if self._route is not None:
+            self._attempts.failed(self._route, failure)
 
     # ---- the end
 
     def over(self, *, cancel: int | None = None) -> None:
         """It is; with a code the endpoint is told that nobody waits for it any more."""
-        endpoint, shared, route = self._endpoint, self._shared, self._route
-        self._endpoint = self._shared = None
-        self._note(endpoint, whole=self.answer.done)
+        self._note(self._attempts.latest, whole=self.answer.done)
         self._leave_queue()
-        if endpoint is not None:
-            endpoint.in_flight -= 1
-            if route is not None and route.queue.waiting:
-                self._context.holding.settle(route)
         self.request.drop()
         self.answer.drop()
-        if shared is not None:
-            shared.leave(self.request.target_stream, self, cancel)
+        self._attempts.leave(self._route, self, cancel)
         self._client.forget(self._stream)
 
     def _place(self) -> None:
-        """Gives it to an endpoint: on a connection that is there, or on a new one; or has it wait for one."""
+        """Gives it to an endpoint, or has it wait for one."""
         route, now = self._route, self._context.loop.now
         assert route is not None
         if route.patience is not None and not self._held_until:
@@ -222,26 +294,15 @@ class Call:
             if wait_s:
                 self._hold(now + wait_s)
                 return
-        while len(self._tried) < _MOST_TRIED:
-            endpoint = route.choose_at(self._point, now, self._tried, self._key)
-            if endpoint is None:
-                break
-            if endpoint.ejections:
-                route.begin_trial(endpoint, now)
-            try:
-                shared = link_to(self._context, endpoint)
-            except OSError:
-                self._tried.append(endpoint)
-                route.connect_failed(endpoint, now)
-                continue
-            endpoint.in_flight += 1
-            endpoint.requests += 1
-            self._endpoint, self._shared = endpoint, shared
-            shared.take(self)
+        attempts = self._attempts
+        if attempts.reach(route, self, self._point, self._key):
             return
-        until = route.wait_until(self._held_until, now, self._tried)
+        if attempts.why_broke is not None:
+            self._tell(attempts.why_broke.status, attempts.why_broke.why)
+            return
+        until = route.wait_until(self._held_until, now, attempts.tried)
         if until and self._context.holding.wait_again(route, self, until):
-            self._tried.clear()
+            attempts.tried.clear()
             self._hold(until)
             return
         self._tell_none(route)
@@ -250,8 +311,9 @@ class Call:
         """There is no endpoint for it, or none in time."""
         route.refuse()
         name = f"{route.route.app}/{route.route.service}"
-        tried = f"{name}: none of the {len(self._tried)} endpoints that were tried took the connection"
-        self._tell(503, tried if self._tried else route.why_none(), route.retry_after_s())
+        count = len(self._attempts.tried)
+        tried = f"{name}: none of the {count} endpoints that were tried took the connection"
+        self._tell(503, tried if count else route.why_none(), route.retry_after_s())
 
     # ---- waiting
 
@@ -277,7 +339,7 @@ class Call:
 
     def _answered(self) -> None:
         """The answer was passed on to its end."""
-        endpoint = self._endpoint
+        endpoint = self._attempts.endpoint
         if endpoint is not None:
             status = self._status
             trailers = dict(self.answer.trailers or ())
@@ -294,38 +356,18 @@ class Call:
             self._client.link.reset(self._stream, ErrorCodes.NO_ERROR)  # the rest of the request is not wanted
 
     def _request_broke_off(self) -> None:
-        self.request.drop()  # the endpoint says by itself what becomes of the call
+        self.request.target = None  # the endpoint says by itself what becomes of the call
 
     def _answer_broke_off(self) -> None:
         self.over(cancel=ErrorCodes.CANCEL)
 
-    def _count_broken(self) -> None:
-        if self._endpoint is not None and self._route is not None:
-            self._endpoint.errors_upstream += 1
-            self._route.failed(self._endpoint, Failure.BROKEN, self._context.loop.now)
-
     def _tell(self, status: int, why: str, retry_after_s: int = 0) -> None:
         """Answers in the proxy's own name; a gRPC client in its own terms."""
         self._status = status
-        conn, text = self._client.link.conn, (why + "\n").encode()
+        headers, text = own_answer(status, why, retry_after_s, is_grpc=self._is_grpc)
         try:
-            if self._is_grpc:
-                headers = [
-                    (b":status", b"200"),
-                    (b"content-type", b"application/grpc"),
-                    (b"grpc-status", _GRPC_STATUS[status]),
-                    (b"grpc-message", quote(why).encode()),
-                ]
-                conn.send_headers(self._stream, headers, end_stream=True)
-            else:
-                headers = [
-                    (b":status", b"%d" % status),
-                    (b"content-type", b"text/plain; charset=utf-8"),
-                    (b"content-length", b"%d" % len(text)),
-                ]
-                if retry_after_s:
-                    headers.append((b"retry-after", b"%d" % retry_after_s))
-                conn.send_headers(self._stream, headers)
+            self._client.link.conn.send_headers(self._stream, headers, end_stream=not text)
+            if text:
                 self.answer.put(text, 0)
                 self.answer.ended = True
                 self.answer.pump()

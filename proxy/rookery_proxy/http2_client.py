@@ -16,10 +16,17 @@ from h2.events import (
 )
 
 from rookery_proxy.balance import Context, LiveListener
-from rookery_proxy.http2 import Headers, Link
+from rookery_proxy.http2 import SPEAKS_HTTP1, Headers, Link
 from rookery_proxy.http2_call import Call
 from rookery_proxy.http2_flood import Flood
+from rookery_proxy.linger import Lingering
 from rookery_proxy.wire import Wire
+
+_TOLD = b"this port speaks HTTP/2 alone: by prior knowledge, or over TLS by ALPN h2\n"
+_ONLY_HTTP2 = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%b" % (len(_TOLD), _TOLD)
+)
 
 
 class Http2Client:
@@ -36,8 +43,7 @@ class Http2Client:
         self.deadline = context.loop.now + context.limits.head_s
         wire.owner = self
         listener.connections.add(self)
-        self._link = Link(wire, client_side=False)
-        self._link.flush()
+        self._link = Link(wire, client_side=False)  # it speaks when the client has: that may speak HTTP/1, and is told so in it
 
     @property
     def link(self) -> Link:
@@ -47,8 +53,11 @@ class Http2Client:
 
     def on_input(self) -> None:
         events = self._link.read()
-        if events is None:
-            self.on_lost()
+        if self._link.broken:
+            if self._link.broken == SPEAKS_HTTP1:
+                self._tell_http1()
+            else:
+                self.on_lost()
             return
         now = self._context.loop.now
         for event in events:
@@ -100,6 +109,12 @@ class Http2Client:
         self.stir()
         if self._leaving and not self._calls:
             self._context.loop.soon(self.on_lost)
+
+    def _tell_http1(self) -> None:
+        wire = self._link.wire
+        self.listener.connections.discard(self)
+        wire.write(_ONLY_HTTP2)
+        Lingering(self._context, self.listener, wire, input_ended=False)
 
     def _on_event(self, event: object) -> None:
         stream = getattr(event, "stream_id", 0)

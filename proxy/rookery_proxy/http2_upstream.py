@@ -1,6 +1,6 @@
 """A connection to an endpoint that many calls share, by HTTP/2 without TLS.
 
-Invariant: a call is on one connection at a time; what was never sent may go elsewhere, what was is never sent twice.
+Invariant: a call is on one connection at a time, and hears once what became of it there.
 """
 
 import socket
@@ -22,15 +22,18 @@ from h2.events import (
 
 from rookery_proxy.balance import Context
 from rookery_proxy.health import took_connection
-from rookery_proxy.http2 import MOST_STREAMS, Body, Headers, Link
+from rookery_proxy.http2 import MOST_STREAMS, Headers, Link
+from rookery_proxy.http2_body import Body
+from rookery_proxy.http2_flood import Flood
 from rookery_proxy.live_endpoint import LiveEndpoint, dial
 from rookery_proxy.wire import Wire
 
+_UNHEARD_MS = 30_000  # what was sent is acknowledged by then, or the host is gone: the kernel alone would take 15 minutes
 _LAST_STREAM = 2**31 - 1000  # streams have numbers, and these end
 
 
 class Caller(Protocol):
-    """A call, as the endpoint's side sees it. `request` is its body on the way to the endpoint."""
+    """A call, as the endpoint's side sees it: `request` and `answer` are the bodies on their ways."""
 
     request: Body
     answer: Body
@@ -43,17 +46,32 @@ class Caller(Protocol):
     def began(self, headers: Headers, *, interim: bool, ended: bool) -> None:
         """The head of an answer came; with `ended` that is all of it."""
 
+    def more(self, data: bytes, padding: int) -> None:
+        """More of the answer came, with so many bytes of padding."""
+
+    def ended(self) -> None:
+        """All of the answer came."""
+
+    def untaken(self) -> None:
+        """The endpoint takes no more on this connection, and did not look at the call."""
+
     def refused(self, code: int) -> None:
         """The endpoint ended the call with that code."""
 
-    def lost(self) -> None:
-        """The connection ended, and the call with it."""
+    def malformed(self, why: str) -> None:
+        """What the endpoint says of the call is no HTTP, and no more is heard of it."""
+
+    def lost(self, why: str, *, fresh: bool) -> None:
+        """The connection ended, and the call with it. `fresh`: nothing was ever answered on it."""
+
+    def look_at_the_clock(self) -> None:
+        """About once a second."""
 
 
 class SharedLink:
     """One connection to an endpoint. `idle_since` is when it had its last call."""
 
-    __slots__ = ("_calls", "_context", "_endpoint", "_link", "_retired", "_waiting", "idle_since")
+    __slots__ = ("_calls", "_context", "_endpoint", "_flood", "_fresh", "_link", "_retired", "_waiting", "idle_since")
 
     def __init__(self, context: Context, endpoint: LiveEndpoint, sock: socket.socket) -> None:
         self._context = context
@@ -61,11 +79,14 @@ class SharedLink:
         self._calls: dict[int, Caller] = {}
         self._waiting: list[Caller] = []  # for the connection
         self._retired = False  # takes no new call
+        self._fresh = True  # nothing was answered yet
+        self._flood = Flood(resets=False)  # each has cost it a call
         self.idle_since = context.loop.now
         wire = Wire(context.loop, sock, self, connecting=True)
         self._link = Link(wire, client_side=True)
         endpoint.shared.append(self)
         context.loop.after(context.limits.connect_s, self._give_up)
+        context.loop.after(context.limits.head_s, self._give_up_greeting)
 
     @property
     def has_room(self) -> bool:
@@ -93,8 +114,10 @@ class SharedLink:
         self._retired = True
         self._settle()
 
-    def close_if_idle(self, before: float) -> None:
-        if not self._calls and not self._waiting and self.idle_since < before:
+    def look_after(self, idle_before: float) -> None:
+        for call in tuple(self._calls.values()):
+            call.look_at_the_clock()
+        if not self._calls and not self._waiting and self.idle_since < idle_before:
             self.retire()
 
     # ---- the wire
@@ -113,23 +136,32 @@ class SharedLink:
             call.unsent()
 
     def on_input(self) -> None:
-        events = self._link.read()
-        if events is None:
-            self.on_lost()
-            return
-        for event in events:
+        link, now = self._link, self._context.loop.now
+        for event in link.read():
+            if self._flood.is_beyond(event, now, link.sent_frames):
+                link.go_away(ErrorCodes.ENHANCE_YOUR_CALM)
+                self._lose("it floods the connection with frames that carry nothing")
+                return
             self._on_event(event)
-        self._link.flush()
+            if link.wire.closed:
+                return
+        if link.broken:
+            self._lose(link.broken)
+        else:
+            link.flush()
 
     def on_drained(self) -> None:
         for call in tuple(self._calls.values()):
             call.request.pump()
 
     def on_lost(self) -> None:
+        self._lose("it takes nothing more")
+
+    def _lose(self, why: str) -> None:
         self._close()
         calls, self._calls = tuple(self._calls.values()), {}
         for call in calls:
-            call.lost()
+            call.lost(why, fresh=self._fresh)
 
     def _on_event(self, event: object) -> None:
         stream = getattr(event, "stream_id", 0)
@@ -138,7 +170,7 @@ class SharedLink:
             case ConnectionTerminated(last_stream_id=last):
                 self._retired = True
                 for number in [n for n in self._calls if n > (last or 0)]:
-                    self._calls.pop(number).refused(ErrorCodes.REFUSED_STREAM)  # it was not looked at: the client may ask again
+                    self._calls.pop(number).untaken()
                 self._settle()
             case WindowUpdated(stream_id=0) | RemoteSettingsChanged():
                 self.on_drained()
@@ -148,21 +180,23 @@ class SharedLink:
             case WindowUpdated():
                 call.request.pump()
             case ResponseReceived(headers=headers):
+                self._fresh = False
                 call.began(_plain(headers), interim=False, ended=event.stream_ended is not None)
             case InformationalResponseReceived(headers=headers):
                 call.began(_plain(headers), interim=True, ended=False)
             case DataReceived(data=data, flow_controlled_length=length):
                 self._endpoint.bytes_out += len(data)
-                call.answer.put(data, (length or 0) - len(data))
-                call.answer.pump()
+                call.more(data, (length or 0) - len(data))
             case TrailersReceived(headers=headers):
                 call.answer.trailers = _plain(headers)
             case StreamEnded():
-                call.answer.ended = True
-                call.answer.pump()
-            case StreamReset(error_code=code):
+                call.ended()
+            case StreamReset(error_code=code, remote_reset=is_its_own):
                 self._calls.pop(stream)
-                call.refused(int(code or 0))
+                if is_its_own:
+                    call.refused(int(code or 0))
+                else:
+                    call.malformed("what the endpoint answers is no HTTP/2 message")
                 self._settle()
 
     def _begin(self, call: Caller) -> None:
@@ -186,6 +220,10 @@ class SharedLink:
         if self._link.wire.connecting and not self._link.wire.closed:
             self.on_refused("it does not answer")
 
+    def _give_up_greeting(self) -> None:
+        if not self._link.is_greeted and not self._link.wire.closed:
+            self._lose("it does not say that it speaks HTTP/2")
+
     def _settle(self) -> None:
         if not self._calls and not self._waiting:
             self.idle_since = self._context.loop.now
@@ -208,4 +246,6 @@ def link_to(context: Context, endpoint: LiveEndpoint) -> SharedLink:
     for shared in endpoint.shared:
         if isinstance(shared, SharedLink) and shared.has_room:
             return shared
-    return SharedLink(context, endpoint, dial(endpoint))
+    sock = dial(endpoint)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNHEARD_MS)
+    return SharedLink(context, endpoint, sock)

@@ -14,6 +14,15 @@ from rookery.model import Endpoint, EndpointStats, RouteId
 from rookery_proxy.answer import Answer
 from rookery_proxy.stats import LATENCY_BOUNDS_S
 
+# A host that is gone without a word is noticed after half a minute of silence.
+_OF_ENDPOINTS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+
 
 class Pooled(Protocol):
     """An idle connection to an endpoint."""
@@ -31,7 +40,8 @@ class Shared(Protocol):
     def retire(self) -> None:
         """Takes no call any more, and ends with its last one."""
 
-    def close_if_idle(self, before: float) -> None: ...
+    def look_after(self, idle_before: float) -> None:
+        """Call it about once a second: it ends if it has been idle since then, and calls that wait for too long end."""
 
 
 class LiveEndpoint:
@@ -140,7 +150,8 @@ def dial(endpoint: LiveEndpoint) -> socket.socket:
     """A socket on its way to an endpoint. Raises OSError when that fails at once."""
     sock = socket.socket(endpoint.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for level, option, value in _OF_ENDPOINTS:
+            sock.setsockopt(level, option, value)
         sock.connect(endpoint.address)
     except BlockingIOError:
         pass

@@ -1,5 +1,6 @@
 """A route as a worker serves it: its endpoints, the way to choose between them, and who waits for one."""
 
+import errno
 import random
 from collections.abc import Collection
 
@@ -15,6 +16,8 @@ from rookery_proxy.rules import LiveRules
 from rookery_proxy.split import Sides, pick_side, pools_at, step
 from rookery_proxy.sticky import Sticky, value_in
 from rookery_proxy.waiting import RETRY_AFTER_S, Queue
+
+_OUR_OWN = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
 
 class LiveRoute:
@@ -102,7 +105,10 @@ class LiveRoute:
             return b""
         return (value_in(self.hashed, block) if self.hashed is not None else b"") or peer
 
-    def connect_failed(self, endpoint: LiveEndpoint, now: float) -> None:
+    def connect_failed(self, endpoint: LiveEndpoint, now: float, error: OSError | None = None) -> None:
+        """Takes down that it took no connection. `error`: of the attempt, which may have failed for want of something here."""
+        if error is not None and error.errno in _OUR_OWN:
+            return
         endpoint.errors_connect += 1
         self.failed(endpoint, Failure.REFUSED, now)
 

@@ -91,7 +91,10 @@ async def _serve(options: argparse.Namespace, stop: asyncio.Event) -> None:
             await cleanup.enter_async_context(metrics.served(options.metrics))
         workers = group.create_task(supervisor.run())
         await supervisor.replace(disk.load())
-        log.info("serving table version %d with %d workers", supervisor.table.version, options.workers)
+        if supervisor.table.version:
+            log.info("serving table version %d with %d workers", supervisor.table.version, options.workers)
+        else:
+            log.info("%d workers wait for the manager's first route table: no port is open yet", options.workers)
         following = group.create_task(follow())
         await stop.wait()
         log.info("stopping: what is in flight may finish within %g s", options.drain_timeout)

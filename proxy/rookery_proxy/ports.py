@@ -9,6 +9,13 @@ import socket
 from collections.abc import Iterable
 
 _BACKLOG = 4096
+# Connections have them from their listening socket. A client that is gone without a word is noticed after two minutes of silence.
+_OF_CLIENTS = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
 
 
 class Ports:
@@ -70,6 +77,8 @@ class Ports:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if shared:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            for level, option, value in _OF_CLIENTS:
+                sock.setsockopt(level, option, value)
             sock.bind((self._bind, port))
             if not shared and self._workers > 1:
                 sock.listen(1)  # bind alone does not tell when another one listens with SO_REUSEADDR

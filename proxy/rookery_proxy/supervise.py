@@ -253,9 +253,19 @@ class Supervisor:
     # ---- workers ----
 
     async def _keep(self, index: int) -> None:
+        said = ""
         while True:
             started = time.monotonic()
-            child = await self._start(index)
+            try:
+                child = await self._start(index)
+            except OSError as error:  # no descriptors, processes or memory: those that run go on
+                why = error.strerror or str(error)
+                if why != said:
+                    log.error("a worker can't be started: %s; that is tried again every %g s", why, _QUICK_DEATH_S)
+                said = why
+                await asyncio.sleep(_QUICK_DEATH_S)
+                continue
+            said = ""
             try:
                 status = await child.process.wait()
             except asyncio.CancelledError:
@@ -272,7 +282,8 @@ class Supervisor:
 
     async def _start(self, index: int) -> _Child:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "rookery_proxy.worker", f"--control={theirs.fileno()}", f"--log-level={self._log_level}",
                 f"--most-connections={self._limits.connections}", f"--head-timeout={self._limits.head_s}",
@@ -283,6 +294,7 @@ class Supervisor:
                 *(f"--label={key}={value}" for key, value in self._here.labels.items()),
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
             )  # fmt: skip
+            undo.pop_all()
         child = _Child(process, Channel(ours))
         self._children[index] = child
         asyncio.get_running_loop().add_reader(ours, self._on_readable, child)

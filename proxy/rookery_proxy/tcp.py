@@ -243,8 +243,8 @@ class Tunnel:
             self._endpoint = endpoint
             try:
                 sock = dial(endpoint)
-            except OSError:
-                self._release(failed=True)
+            except OSError as error:
+                self._release(failed=True, error=error)
                 continue
             endpoint.requests += 1
             upstream = self._upstream.wire = Wire(self.context.loop, sock, self._upstream, connecting=True)
@@ -262,7 +262,7 @@ class Tunnel:
         route.refuse()
         self.close()
 
-    def _release(self, *, failed: bool) -> None:
+    def _release(self, *, failed: bool, error: OSError | None = None) -> None:
         endpoint = self._endpoint
         if endpoint is None:
             return
@@ -275,4 +275,4 @@ class Tunnel:
             self.context.holding.settle(route)
         if failed:
             self._tried.append(endpoint)
-            route.connect_failed(endpoint, self.context.loop.now)
+            route.connect_failed(endpoint, self.context.loop.now, error)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -258,3 +259,11 @@ async def wait_until(condition: Callable[[], bool], what: str, timeout_s: float 
 def memory_bytes(pid: int) -> int:
     """The resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def leave_no_descriptor(pid: int) -> tuple[int, int]:
+    """Lowers a process's limit to what it has open. Returns the limit that it had."""
+    used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(len(used) + 1)) - used), before[1]))
+    return before

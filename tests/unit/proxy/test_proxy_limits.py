@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
-from proxy_rig import Backend, Http, answering, ask_once, endpoint, free_port, route, wait_until
+from proxy_rig import Backend, Http, answering, ask_once, endpoint, free_port, leave_no_descriptor, rig, route, wait_until
 from rookery.model import ListenProtocol, Route, RouteTable
 from rookery_proxy.balance import Context
 from rookery_proxy.control import Applied, Channel, Count, Drain, Listen, Replace
@@ -179,6 +179,7 @@ def test_without_descriptors_new_clients_are_refused_and_old_ones_served() -> No
             await w.serve(route(port, endpoint("a", backend.port)))
             async with Http(port) as old:
                 assert (await old.ask())[0] == 200
+                await asyncio.to_thread(int)  # its first call opens files
                 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
                 with contextlib.ExitStack() as stack:
                     ready = [stack.enter_context(socket.socket()) for _ in range(3)]
@@ -191,6 +192,31 @@ def test_without_descriptors_new_clients_are_refused_and_old_ones_served() -> No
                         assert await asyncio.to_thread(sock.recv, 1) == b""
                         assert (await old.ask())[0] == 200
                 assert (await ask_once(port))[0] == 200
+
+    asyncio.run(main())
+
+
+def test_without_descriptors_no_endpoint_is_blamed_for_it() -> None:
+    async def main() -> None:
+        ending, port = answering(headers=b"Connection: close\r\n"), free_port()
+        async with rig() as r, Backend(ending) as one, Backend(ending) as two:
+            await r.serve(route(port, endpoint("a", one.port), endpoint("b", two.port)))
+            async with Http(port) as client:
+                assert (await client.ask())[0] == 200
+                (pid,) = r.proxy.workers()
+                before = leave_no_descriptor(pid)
+                answer = await client.ask()
+                while answer[0] == 200:  # by what the request before left
+                    leave_no_descriptor(pid)
+                    answer = await client.ask()
+                assert (answer[0], b"Too many open files" in answer[2]) == (503, True)
+                async with Http(port) as other:
+                    assert await other.ended()
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+            assert {(await ask_once(port))[0] for _ in range(4)} == {200}
+            await r.routing.wait(lambda: sum(s.requests for s in r.routing.reports[-1].endpoints) >= 5, "all are told of")
+            assert all(not s.errors_connect and not s.ejections for s in r.routing.reports[-1].endpoints)
+            assert r.proxy.log().count("no file descriptors left") == 1
 
     asyncio.run(main())
 

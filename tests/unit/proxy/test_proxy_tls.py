@@ -344,3 +344,19 @@ def test_names_with_a_star_are_for_one_level(tmp_path: Path) -> None:
     one = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     assert context_for({"*.a.example": one}, "X.a.example.") is one
     assert context_for({"*.a.example": one}, "a.example") is None
+
+
+def test_a_client_that_does_not_finish_its_handshake_is_let_go(tmp_path: Path) -> None:
+    async def main() -> None:
+        port, directory = free_port(), tmp_path / "certificates"
+        directory.mkdir()
+        authority = Authority(tmp_path)
+        put(directory, "shop", authority.issue("shop.example"))
+        async with rig("--certificates", str(directory), "--head-timeout", "1") as r, Backend(answering()) as backend:
+            await r.serve(dataclasses.replace(route(port, endpoint("a", backend.port)), tls=True))
+            async with Http(port) as silent, Http(port) as half:
+                await half.send(b"\x16\x03\x01\x02\x00\x01")  # a ClientHello that does not go on
+                assert await silent.ended()
+                assert await half.ended()
+
+    asyncio.run(main())

@@ -5,13 +5,27 @@ import contextlib
 import itertools
 import os
 import random
+import resource
 import signal
 import socket
 import tempfile
 from pathlib import Path
 
 from fake_routing import FakeRouting
-from proxy_rig import Backend, Http, Proxy, answering, ask_once, echo, endpoint, free_port, rig, route, wait_until
+from proxy_rig import (
+    Backend,
+    Http,
+    Proxy,
+    answering,
+    ask_once,
+    echo,
+    endpoint,
+    free_port,
+    leave_no_descriptor,
+    rig,
+    route,
+    wait_until,
+)  # fmt: skip
 from rookery.model import ListenProtocol
 from rookery.v1.routing_pb2 import RouteDelta, RoutingMessage
 
@@ -228,6 +242,24 @@ def test_a_killed_worker_is_replaced_and_the_port_stays() -> None:
             await r.routing.wait(lambda: (s := r.routing.stats("a")) and s.requests == 60, "60 counted, the dead one's too")
             await r.change(route(port))
             assert (await ask_once(port))[0] == 503
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_can_not_be_replaced_for_want_of_descriptors_is_tried_again() -> None:
+    async def main() -> None:
+        async with rig(workers=2) as r, Backend(answering()) as backend:
+            port = free_port()
+            await r.serve(route(port, endpoint("a", backend.port)))
+            before = leave_no_descriptor(r.proxy.pid)
+            one, other = r.proxy.workers()
+            os.kill(one, signal.SIGKILL)
+            await wait_until(lambda: "a worker can't be started: Too many open files" in r.proxy.log(), "it says so")
+            assert r.proxy.workers() == [other]
+            resource.prlimit(r.proxy.pid, resource.RLIMIT_NOFILE, before)
+            await wait_until(lambda: len(r.proxy.workers()) == 2, "it is replaced")
+            for _ in range(20):
+                assert (await ask_once(port))[0] == 200
 
     asyncio.run(main())
 
