@@ -22,7 +22,7 @@ from rookery_manager.store import (
 )
 
 KEEP_S = 1000.0
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 Scenario = Callable[[Store], Awaitable[None]]
 
 

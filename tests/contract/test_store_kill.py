@@ -12,7 +12,7 @@ from pathlib import Path
 from rookery_manager.store import SqliteStore
 
 ROUNDS = 10
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 WRITER = """
 import asyncio, os, sys

@@ -50,7 +50,7 @@ from rookery_manager.state import State
 from rookery_manager.store import Commit, Delete, SqliteStore, Store
 from rookery_manager.store.memory import MemoryStore
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @dataclass

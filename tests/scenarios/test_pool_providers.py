@@ -15,7 +15,7 @@ from rookery.model import POOL_LABEL, AppSpec, ContainerSpec, MemberState, Pool,
 from rookery_manager.planners import pool_calls
 from whole_manager import manager
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Machines:

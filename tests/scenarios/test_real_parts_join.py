@@ -16,7 +16,7 @@ from rookery.identity import load
 from rookery.model import AppSpec, Argv, ContainerSpec, NodeState, Port, Replicated, RuntimeKind, ServiceSpec
 from whole_manager import manager
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 
 
 class Part:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,11 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from rookery.client import AsyncClient, Unreachable
 from rookery.identity import load
 from rookery.model import AppSpec, Argv, ContainerSpec, Port, Replicated, RuntimeKind, ServiceSpec, UpdateConfig
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 SERVER = """
 import http.server, os
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -33,8 +33,8 @@ class Machine:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.manager_data = place / "manager"
-        self.address = f"127.0.0.1:{_free_port()}"
-        self.port = _free_port()
+        self.address = f"127.0.0.1:{free_port()}"
+        self.port = free_port()
         self.running: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self, part: str, *arguments: str) -> None:
@@ -195,9 +195,3 @@ def test_old_nodes_join_a_store_that_was_begun_anew(tmp_path: Path) -> None:
                 await serves(made, client, "new", 1)
 
     asyncio.run(scene())
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,6 +1,7 @@
 """A rig as a whole: made on entry, and gone without a trace on exit, whatever happened between."""
 
 import contextlib
+import itertools
 import signal
 import socket
 import types
@@ -16,6 +17,8 @@ from rig.machine import missing, run, storage_driver
 from rig.parts import Agent, Manager, Part, Proxy
 
 P = TypeVar("P", bound=Part)
+
+_PORTS = itertools.count(7_070)
 
 
 class Rig:
@@ -160,10 +163,15 @@ class Rig:
 
 
 def free_port(address: str) -> int:
-    """A port that nothing listens on at an address of this machine."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on at an address of this machine.
+
+    It is none that an outgoing connection could have while a manager that was killed is to come back to it.
+    """
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((address, port))
+            return port
 
 
 def _leave(number: int, _: types.FrameType | None) -> None:

@@ -15,7 +15,7 @@ from rookery.cli.local import record
 from rookery.cli.local.parts import Wanted, agents, manager, proxy, restart_after_s
 
 FAKES = Path(__file__).parents[2] / "fakes"
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
