@@ -25,7 +25,7 @@ def test_what_is_beyond_what_there_is_reason_for(events: list[Event], sent_frame
     found = False
     for _ in range(5000):
         sent += sent_frames_each
-        found = any([flood.is_beyond(event, 0.0, sent) for event in events]) or found
+        found = any(flood.is_beyond(event, 0.0, sent) for event in events) or found
     assert found is is_flood
 
 
