@@ -143,7 +143,7 @@ class Link:
             return []
         if data:
             return self.receive(data)
-        self.broken = "it closed the connection"
+        self.broken = "it was reset, or nothing was acknowledged any more" if self.wire.broken else "it was closed"
         return []
 
     def receive(self, data: bytes) -> list[Event]:
@@ -160,7 +160,7 @@ class Link:
         try:
             conn.receive_data(data)
         except ProtocolError as error:
-            self.broken = f"it does not speak HTTP/2 as RFC 9113 has it: {error}"
+            self.broken = f"the other side does not speak HTTP/2 as RFC 9113 has it: {error}"
             if isinstance(error.__cause__ or error.__context__, HPACKError):
                 conn.clear_outbound_data_buffer()  # the library calls it a PROTOCOL_ERROR
                 self.go_away(ErrorCodes.COMPRESSION_ERROR)

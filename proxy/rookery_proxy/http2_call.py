@@ -242,7 +242,7 @@ class Call:
     def look_at_the_clock(self) -> None:
         waited_s = self._context.loop.now - self._attempts.since
         if not self._is_grpc and self.request.done and not self._status and waited_s > self._context.limits.answer_s:
-            self._refuse(Refusal(504, "the endpoint does not answer"), ErrorCodes.CANCEL)
+            self._refuse(Refusal(504, "the endpoint did not answer in time"), ErrorCodes.CANCEL)
 
     def _goes_again(self, refusal: Refusal, *, is_free: bool = False, fresh: bool = False) -> bool:
         route = self._route

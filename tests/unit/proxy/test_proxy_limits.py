@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 from proxy_rig import Backend, Http, answering, ask_once, endpoint, free_port, leave_no_descriptor, rig, route, wait_until
 from rookery.model import ListenProtocol, Route, RouteTable
@@ -119,6 +120,22 @@ def test_an_endpoint_that_does_not_answer_is_504_and_a_body_that_stops_is_408() 
             figures = await w.figures()
             assert figures.endpoints[0].in_flight == 0
             assert figures.endpoints[0].errors_upstream == 1
+
+    asyncio.run(main())
+
+
+def test_an_endpoint_of_http2_that_does_not_answer_is_504() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\0\0\0\4\0\0\0\0\0")  # SETTINGS, and nothing else
+        await silent(reader, writer)
+
+    async def main() -> None:
+        async with worker(Limits(answer_s=0.2)) as w, Backend(serve) as backend:
+            port = free_port()
+            await w.serve(route(port, endpoint("a", backend.port), protocol=ListenProtocol.HTTP2))
+            async with httpx.AsyncClient(http1=False, http2=True, timeout=20) as client:
+                answer = await client.get(f"http://127.0.0.1:{port}/")
+            assert (answer.status_code, answer.text) == (504, "the endpoint did not answer in time\n")
 
     asyncio.run(main())
 
