@@ -103,7 +103,10 @@ class Upstream:
             return
         head, answer = endpoint.answer_head, endpoint.answer
         if answer is not None and not self._buffer and data.startswith(head) and asker.method != b"HEAD":
-            self._begin(asker, answer, data[len(head) :])
+            try:
+                self._begin(asker, answer, data[len(head) :])
+            except Refusal as refusal:  # of its chunks
+                self._break(asker, refusal)
         else:
             self._head(asker, self._buffer + data if self._buffer else data)
 
