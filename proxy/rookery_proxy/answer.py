@@ -33,10 +33,11 @@ _OURS = re.compile(
 class Answer:
     """`length` is the body's: bytes, CHUNKED (which the lines don't say) or UNTIL_CLOSE.
 
-    `start` (without its line end) and `lines` (with the line end before the first) are the status line and fields to pass on.
+    `start` (without its line end) and `lines` (with the line end before the first) are the status line and fields to pass on;
+    `head` is the two with the empty line, for a client that is told nothing beside.
     """
 
-    __slots__ = ("keep_alive", "length", "lines", "start", "status", "upgrade")
+    __slots__ = ("head", "keep_alive", "length", "lines", "start", "status", "upgrade")
 
     def __init__(self, status: int, start: bytes, keep_alive: bool) -> None:
         self.status = status
@@ -45,6 +46,7 @@ class Answer:
         self.length = UNTIL_CLOSE
         self.upgrade = b""
         self.lines = b""
+        self.head = b""
 
 
 def parse_answer(head: bytes, method: bytes) -> Answer:
@@ -99,6 +101,7 @@ def parse_answer(head: bytes, method: bytes) -> Answer:
         _obey_connection(answer, connection)
     if answer.length == UNTIL_CLOSE:
         answer.keep_alive = False
+    answer.head = b"%b%b\r\n" % (start, answer.lines)
     return answer
 
 

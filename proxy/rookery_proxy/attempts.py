@@ -7,6 +7,7 @@ from rookery_proxy.balance import Context
 from rookery_proxy.head import Refusal
 from rookery_proxy.live_endpoint import LiveEndpoint, dial
 from rookery_proxy.live_route import LiveRoute
+from rookery_proxy.pick import pick
 from rookery_proxy.resend import free_again, may_resend
 from rookery_proxy.upstream import Asker, Upstream
 
@@ -38,6 +39,14 @@ class Attempts:
 
     def reach(self, context: Context, route: LiveRoute, asker: Asker) -> Upstream | str:
         """The connection to send it on, idle until now or just being made; or why there is none."""
+        if self.replay is not None and route.pool is None and route.sides is None and not self.tried and not self._resends:
+            # Nearly all requests go this way; what the loop below does beside is not for them.
+            endpoint = pick(route.endpoints, route.random(), route.random(), context.loop.now)
+            if endpoint is not None and endpoint.idle and not endpoint.ejections:
+                kept = endpoint.idle.pop()
+                assert isinstance(kept, Upstream)
+                kept.reuse(asker)
+                return kept
         upstream = self._reach(context, route, asker)
         while isinstance(upstream, str) and self._broke:
             self.tried, self._broke = free_again(self.tried, self._broke)

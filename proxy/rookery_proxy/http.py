@@ -17,6 +17,7 @@ from rookery_proxy.linger import Lingering
 from rookery_proxy.live_endpoint import LiveEndpoint
 from rookery_proxy.live_route import LiveRoute
 from rookery_proxy.outgoing import outgoing_fields, outgoing_target, own_answer, retry_after
+from rookery_proxy.repeat import MOST_BYTES, Repeat
 from rookery_proxy.request import Fields, Request, parse_request
 from rookery_proxy.split import Sides, point_of
 from rookery_proxy.sticky import set_cookie, value_in
@@ -39,10 +40,10 @@ _OVER = 3  # the wire is somebody else's now
 
 class Client:
     __slots__ = (
-        "_access", "_answered", "_attempts", "_blank", "_buffer", "_chunks", "_close_after", "_context", "_cookie", "_endpoint",
-        "_fields", "_held", "_held_until", "_ids", "_input_ended", "_left", "_peer", "_request", "_request_id", "_route",
-        "_scheme", "_sent_bytes", "_started", "_state", "_status", "_tail", "_unframed", "_upstream", "_wire", "deadline",
-        "listener", "method", "minor", "sent_whole",
+        "_access", "_again", "_answered", "_attempts", "_blank", "_buffer", "_chunks", "_close_after", "_context", "_cookie",
+        "_endpoint", "_fields", "_held", "_held_until", "_ids", "_input_ended", "_latest", "_left", "_peer", "_request",
+        "_request_id", "_route", "_scheme", "_sent_bytes", "_started", "_state", "_status", "_tail", "_unframed", "_upstream",
+        "_wire", "deadline", "listener", "method", "minor", "sent_whole",
     )  # fmt: skip
 
     def __init__(self, context: Context, listener: LiveListener, wire: Wire, peer: str) -> None:
@@ -56,6 +57,8 @@ class Client:
         self._state = _HEAD
         self._fields: Fields | None = None  # of the latest request
         self._tail = b""  # its fields as the endpoint gets them
+        self._latest = b""  # what it was, if it may be asked again
+        self._again: Repeat | None = None  # that, once it was
         self._route: LiveRoute | None = None
         self._endpoint: LiveEndpoint | None = None
         self._held: bytes | None = None  # the request, while it waits for an endpoint
@@ -96,7 +99,11 @@ class Client:
         if not data:
             self._end_of_input()
         elif self._state == _HEAD and not self._buffer:
-            self._head(data)
+            again = self._again
+            if again is not None and again.head == data and again.holds(self.listener):
+                self._repeat(again)
+            else:
+                self._head(data)
         else:
             self.take(data)
 
@@ -124,7 +131,26 @@ class Client:
         else:
             self._close()
 
+    def _repeat(self, again: Repeat) -> None:
+        """The same request as before."""
+        route = self._route = again.live
+        self._blank = False
+        self._started = self._context.loop.now
+        self._state = _ANSWER
+        if self._access is not None:
+            self._request = again.request
+        route.requests += 1
+        if not route.touched:
+            route.touch()
+        message = again.message
+        self._attempts.replay = message if self.method in _IDEMPOTENT else None
+        if route.patience is None:
+            self._send(route, message)
+        else:
+            self._ask(message)
+
     def _head(self, data: bytes) -> None:
+        self._again = None
         if data[:2] == b"\r\n" and not self._blank:  # one empty line is passed over (RFC 9112, 2.2)
             self._blank = True
             data = data[2:]
@@ -189,6 +215,11 @@ class Client:
                 return
         message = self._outgoing(request, route) + body
         self._attempts.replay = message if self.sent_whole and request.method in _IDEMPOTENT else None
+        if data == self._latest and fields.keep_alive and fields.block and self._ids is None and route.rules is None:
+            if not length and end + 4 == len(data):
+                self._again = Repeat(data, request, route, listener.listener, message)
+        elif len(data) <= MOST_BYTES:
+            self._latest = data
         self._ask(message)
 
     def _outgoing(self, request: Request, live: LiveRoute) -> bytes:
@@ -391,28 +422,30 @@ class Client:
         self._answered = True
         endpoint = self._endpoint
         assert endpoint is not None
-        status = answer.status
+        status, route, wire = answer.status, self._route, self._wire
         if self._access is not None:
             self._status, self._sent_bytes = status, len(body)
         endpoint.answered(status, context.loop.now - self._started)
         if 502 <= status <= 504:
-            if self._route is not None:
-                self._route.failed(endpoint, Failure.GATEWAY, context.loop.now)
+            if route is not None:
+                route.failed(endpoint, Failure.GATEWAY, context.loop.now)
         elif endpoint.failures:
             answered_well(endpoint, self._started)
-        lines = answer.lines
-        if self._route is not None and self._route.rules is not None:
-            lines = self._route.rules.answer_lines(lines)
-        length = answer.length
+        rules, length = route.rules if route is not None else None, answer.length
+        last = self._input_ended and not self._buffer  # there is no other request, and none will come
+        if length == UNTIL_CLOSE or not self.sent_whole or last or context.draining or self.listener.closed:
+            self._close_after = True
+        if rules is None and length >= 0 and self.minor and not self._close_after and not self._cookie:
+            self._unframed = False
+            wire.write(answer.head + body)
+            return wire.pending_bytes
+        lines = answer.lines if rules is None else rules.answer_lines(answer.lines)
         self._unframed = length == UNTIL_CLOSE or (length == CHUNKED and not self.minor)
         if length == CHUNKED:
             if self.minor:
                 lines += b"Transfer-Encoding: chunked\r\n"
             else:
                 self._close_after = True
-        last = self._input_ended and not self._buffer  # there is no other request, and none will come
-        if length == UNTIL_CLOSE or not self.sent_whole or last or context.draining or self.listener.closed:
-            self._close_after = True
         if self._close_after:
             lines += b"Connection: close\r\n"
         elif not self.minor:
@@ -420,8 +453,8 @@ class Client:
         if self._cookie:
             lines += set_cookie(self._cookie, lines)
             self._cookie = b""
-        self._wire.write(b"%b%b\r\n%b" % (answer.start, lines, body))
-        return self._wire.pending_bytes
+        wire.write(b"%b%b\r\n%b" % (answer.start, lines, body))
+        return wire.pending_bytes
 
     def more(self, body: bytes) -> int:
         self.deadline = self._context.loop.now + self._context.limits.stall_s
@@ -504,23 +537,23 @@ class Client:
             self._close()
 
     def _next(self) -> None:
-        context = self._context
+        context, wire = self._context, self._wire
         self._state = _HEAD
         self._upstream = self._route = None
         self._answered = False
         self._attempts.forget()
         self._held_until = 0.0
         self.deadline = context.loop.now + context.limits.idle_s
-        if self._wire.pending_bytes > HIGH_WATER_BYTES:
-            self._wire.pause()  # it asks, but does not read
+        if wire.pending_bytes > HIGH_WATER_BYTES:
+            wire.pause()  # it asks, but does not read
         elif self._input_ended and not self._buffer:
             self._finish()
         elif self._buffer:
             context.loop.soon(self._pipelined)
         elif context.draining or self.listener.closed:
             self._finish()
-        else:
-            self._wire.resume()
+        elif wire.paused:
+            wire.resume()
 
     def _pipelined(self) -> None:
         """Goes on with what came while the last request was answered."""

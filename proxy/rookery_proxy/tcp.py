@@ -37,21 +37,25 @@ class _Side:
         if data is None:
             return
         tunnel = self.tunnel
-        tunnel.deadline = tunnel.context.loop.now + tunnel.context.limits.tunnel_s
+        context, endpoint = tunnel.context, tunnel.endpoint
+        tunnel.deadline = context.loop.now + context.limits.tunnel_s
         if not data:
             self.ended = True
             wire.pause()
             tunnel.input_ended(self)
             return
-        if self.is_client:
-            tunnel.endpoint_bytes_in(len(data))
+        if endpoint is None:
+            pass
+        elif self.is_client:
+            endpoint.bytes_in += len(data)
         else:
-            tunnel.endpoint_bytes_out(len(data))
-        if other.wire is None:
+            endpoint.bytes_out += len(data)
+        out = other.wire
+        if out is None:
             tunnel.early.append(data)
             return
-        other.wire.write(data)
-        if other.wire.pending_bytes > HIGH_WATER_BYTES:
+        out.write(data)
+        if out.pending_bytes > HIGH_WATER_BYTES:
             wire.pause()
 
     def on_drained(self) -> None:
@@ -77,8 +81,8 @@ class Tunnel:
     """In flight on its endpoint for as long as it is open."""
 
     __slots__ = (
-        "_client", "_endpoint", "_held_until", "_is_held", "_key", "_point", "_route", "_tried", "_upstream", "closed",
-        "context", "deadline", "early", "listener",
+        "_client", "_held_until", "_is_held", "_key", "_point", "_route", "_tried", "_upstream", "closed",
+        "context", "deadline", "early", "endpoint", "listener",
     )  # fmt: skip
 
     def __init__(self, context: Context, listener: LiveListener, client: Wire) -> None:
@@ -87,7 +91,7 @@ class Tunnel:
         self.closed = False
         self.early: list[bytes] = []  # of the client, before there is an endpoint
         self.deadline = context.loop.now + context.limits.connect_s
-        self._endpoint: LiveEndpoint | None = None
+        self.endpoint: LiveEndpoint | None = None
         self._route: LiveRoute | None = None
         self._is_held = False  # it waits for an endpoint
         self._held_until = 0.0  # the loop's clock; 0: it did not have to wait
@@ -131,7 +135,7 @@ class Tunnel:
 
     def join(self, route: LiveRoute, endpoint: LiveEndpoint, upstream: Wire, from_client: bytes, from_upstream: bytes) -> None:
         """Takes an upgraded HTTP connection over; the endpoint counts it as in flight already."""
-        self._route, self._endpoint = route, endpoint
+        self._route, self.endpoint = route, endpoint
         route.connections += 1
         if not route.touched:
             route.touch()
@@ -147,8 +151,8 @@ class Tunnel:
         upstream.resume()
 
     def connected(self) -> None:
-        assert self._endpoint is not None
-        took_connection(self._endpoint)
+        assert self.endpoint is not None
+        took_connection(self.endpoint)
         self._tried.clear()
         self.deadline = self.context.loop.now + self.context.limits.tunnel_s
         if not self._client.ended and self._client.wire is not None:
@@ -183,14 +187,6 @@ class Tunnel:
             self.deadline = min(self.deadline, self.context.loop.now + self.context.limits.stall_s)
         else:
             self.close()
-
-    def endpoint_bytes_in(self, count: int) -> None:
-        if self._endpoint is not None:
-            self._endpoint.bytes_in += count
-
-    def endpoint_bytes_out(self, count: int) -> None:
-        if self._endpoint is not None:
-            self._endpoint.bytes_out += count
 
     def expire(self) -> None:
         upstream = self._upstream.wire
@@ -240,7 +236,7 @@ class Tunnel:
             if endpoint is None:
                 break
             endpoint.in_flight += 1
-            self._endpoint = endpoint
+            self.endpoint = endpoint
             try:
                 sock = dial(endpoint)
             except OSError as error:
@@ -263,10 +259,10 @@ class Tunnel:
         self.close()
 
     def _release(self, *, failed: bool, error: OSError | None = None) -> None:
-        endpoint = self._endpoint
+        endpoint = self.endpoint
         if endpoint is None:
             return
-        self._endpoint = None
+        self.endpoint = None
         endpoint.in_flight -= 1
         route = self._route
         if route is None:

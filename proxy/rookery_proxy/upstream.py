@@ -96,11 +96,19 @@ class Upstream:
         if not data:
             self._ended(asker)
             return
-        self.endpoint.bytes_out += len(data)
-        if self._answer is None:
-            self._head(asker, self._buffer + data if self._buffer else data)
-        else:
+        endpoint = self.endpoint
+        endpoint.bytes_out += len(data)
+        if self._answer is not None:
             self._body(asker, data)
+            return
+        head, answer = endpoint.answer_head, endpoint.answer
+        if answer is not None and not self._buffer and data.startswith(head) and asker.method != b"HEAD":
+            try:
+                self._begin(asker, answer, data[len(head) :])
+            except Refusal as refusal:  # of its chunks
+                self._break(asker, refusal)
+        else:
+            self._head(asker, self._buffer + data if self._buffer else data)
 
     def on_drained(self) -> None:
         if self._asker is not None:
@@ -140,9 +148,7 @@ class Upstream:
                     return
                 self._buffer = b""
                 head, rest = data[: end + 4], data[end + 4 :]
-                answer = self.endpoint.answer
-                if head != self.endpoint.answer_head or asker.method == b"HEAD" or answer is None:
-                    answer = parse_answer(head, asker.method)
+                answer = parse_answer(head, asker.method)
                 if answer.status >= 200:
                     if asker.method != b"HEAD" and len(head) <= _MOST_KEPT_BYTES:
                         self.endpoint.answer_head, self.endpoint.answer = head, answer
@@ -159,7 +165,7 @@ class Upstream:
                 self._break(asker, refusal)
                 return
             if asker.minor:
-                asker.interim(answer.start + answer.lines + b"\r\n")
+                asker.interim(answer.head)
             if not rest or self._asker is not asker:
                 return
             data = rest
@@ -168,9 +174,9 @@ class Upstream:
         length = answer.length
         after = b""
         if length >= 0:
-            if len(rest) > length:
-                rest, after = rest[:length], rest[length:]
             left = length - len(rest)
+            if left < 0:
+                rest, after, left = rest[:length], rest[length:], 0
             done = not left
         elif length == CHUNKED:
             chunks = self._chunks = Chunks(502, unwrap=asker.minor == 0)
@@ -218,7 +224,8 @@ class Upstream:
         endpoint = self.endpoint
         if answer.keep_alive and not after and asker.sent_whole and not endpoint.gone and not self.wire.pending_bytes:
             self.idle_since = self._context.loop.now
-            self.wire.resume()
+            if self.wire.paused:
+                self.wire.resume()
             endpoint.idle.append(self)
         else:
             self.wire.close()

@@ -63,6 +63,7 @@ class Wire:
         "connecting",
         "fd",
         "owner",
+        "paused",
         "pending_bytes",
     )
 
@@ -78,10 +79,14 @@ class Wire:
         self._pending: list[bytes] = []
         self.pending_bytes = 0
         self._mask = OUT if connecting else IN
+        self.paused = connecting  # it is not read: on demand, or since there is no connection yet
         self._watched = True
         loop.watch(sock, self._mask, self)
 
     def on_event(self, mask: int) -> None:
+        if mask == IN and not self.paused:
+            self.owner.on_input()
+            return
         if self.connecting:
             self._connected()
             return
@@ -90,7 +95,7 @@ class Wire:
             if self.closed:
                 return
         if mask & ~OUT:
-            if self._mask & IN:
+            if not self.paused:
                 self.owner.on_input()
             elif mask & GONE:
                 # Nobody reads now, and the kernel would repeat this for ever: it is looked at again on resume.
@@ -185,11 +190,13 @@ class Wire:
 
     def pause(self) -> None:
         """Stops reading."""
-        if self._mask & IN:
+        if not self.paused:
+            self.paused = True
             self._watch(self._mask & ~IN)
 
     def resume(self) -> None:
-        if not self._mask & IN:
+        if self.paused:
+            self.paused = False
             self._watch(self._mask | IN)
 
     def finish(self) -> None:
@@ -234,7 +241,7 @@ class Wire:
         if code:
             self.owner.on_refused(errno.errorcode.get(code, str(code)))
             return
-        self.connecting = False
+        self.connecting = self.paused = False
         self._mask = IN
         if self._pending:
             self._flush()

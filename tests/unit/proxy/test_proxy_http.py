@@ -1,8 +1,10 @@
 """HTTP/1.1 through a real proxy process: what a client and an endpoint see of each other."""
 
 import asyncio
+from dataclasses import replace
 
 from proxy_rig import Backend, Http, answering, ask_once, echo, endpoint, free_port, memory_bytes, rig, route
+from rookery.model import HttpRules, Redirect
 
 
 def test_requests_are_spread_evenly() -> None:
@@ -436,5 +438,56 @@ def test_garbage_on_the_port_harms_nobody_else() -> None:
                     assert (await good.ask())[0] == 200
             assert backend.connections == 1
             assert r.proxy.workers() == workers
+
+    asyncio.run(main())
+
+
+def test_a_request_that_is_asked_again_follows_the_table() -> None:
+    """What a connection asks once more goes where the table sends it now, not where it went before."""
+
+    async def main() -> None:
+        async with rig() as r, Backend(answering(b"one")) as one, Backend(answering(b"two")) as two:
+            port = free_port()
+            first = route(port, endpoint("a", one.port))
+            closer = route(port, endpoint("c", two.port), name="shop/closer", host="x")
+            shorter = route(port, endpoint("d", two.port), name="shop/shorter", host="x", path="/a", strip_path=True)
+            away = replace(first, rules=HttpRules(redirect=Redirect(scheme="https", port=443)))
+            tables = [
+                ([first], 200, b"one"),
+                ([route(port, endpoint("b", two.port))], 200, b"two"),
+                ([first], 200, b"one"),
+                ([first, closer], 200, b"two"),
+                ([first], 200, b"one"),
+                ([away], 308, b""),
+                ([first], 200, b"one"),
+                ([first, shorter], 200, b"two"),
+            ]
+            await r.serve(first)
+            async with Http(port) as http:
+                for routes, wanted, text in tables:
+                    await r.serve(*routes)
+                    for _ in range(4):
+                        status, _, body = await http.ask("/a/b")
+                        assert (status, text in body) == (wanted, True)
+            assert sum(bytes(received).count(b"GET /a/b HTTP/1.1\r\n") for received in one.received) == 16
+            assert sum(bytes(received).count(b"GET /b HTTP/1.1\r\n") for received in two.received) == 4
+
+    asyncio.run(main())
+
+
+def test_a_client_that_ends_its_side_gets_its_answer_and_then_the_end() -> None:
+    async def main() -> None:
+        async with rig() as r, Backend(answering(pause_s=0.05)) as backend:
+            port = free_port()
+            await r.serve(route(port, endpoint("a", backend.port)))
+            for asked_before in (0, 3):
+                async with Http(port) as http:
+                    for _ in range(asked_before):
+                        await http.ask()
+                    await http.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    http.writer.write_eof()
+                    status, headers, body = await http.answer()
+                    assert (status, headers["connection"], body) == (200, "close", b"ok")
+                    assert await http.ended()
 
     asyncio.run(main())
