@@ -5,6 +5,7 @@ connection is tried again for ever.
 """
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 (asyncio would import it at the first use: too late when there is no descriptor left)
 import contextlib
 import logging
 import random
