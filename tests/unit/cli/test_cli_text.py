@@ -132,6 +132,11 @@ def test_an_outline_leaves_out_what_is_empty() -> None:
     assert list(outline(value)) == ["e:", "  - f: 1.5", "    g:", "      h_s: 2 s", "  - i: yes", "k_bytes: 1.0 KiB"]
 
 
+def test_an_outline_tells_sentences_apart_and_leaves_words_together() -> None:
+    value = {"command": ["sleep", "9"], "unserved": ["port 80 is taken", "no certificate"]}
+    assert list(outline(value)) == ["command: sleep 9", "unserved: port 80 is taken; no certificate"]
+
+
 def rollout_words(state: model.RolloutState, **given: object) -> list[str]:
     rollout = model.Rollout(before=3, after=4, state=state, started_at=10.0, changed_at=17.0, why="told\x1bso", actor="ann")
     status = model.RolloutStatus(

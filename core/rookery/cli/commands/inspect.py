@@ -70,7 +70,7 @@ def _words(key: str, item: Any) -> str:
     if isinstance(item, bool):
         return "yes" if item else "no"
     if isinstance(item, list):
-        return one_line(" ".join(str(part) for part in item))
+        return one_line(("; " if key == "unserved" else " ").join(str(part) for part in item))  # those are sentences
     if key.endswith("_at"):
         return iso_time(item) if item else ""
     if key.endswith("_bytes"):
