@@ -8,10 +8,8 @@ from rookery_proxy.head import Refusal
 from rookery_proxy.live_endpoint import LiveEndpoint, dial
 from rookery_proxy.live_route import LiveRoute
 from rookery_proxy.pick import pick
-from rookery_proxy.resend import free_again, may_resend
+from rookery_proxy.resend import MOST_TRIED, free_again, may_resend
 from rookery_proxy.upstream import Asker, Upstream
-
-_MOST_TRIED = 5
 
 
 class Attempts:
@@ -67,7 +65,7 @@ class Attempts:
     def _reach(self, context: Context, route: LiveRoute, asker: Asker) -> Upstream | str:
         now, tried = context.loop.now, self.tried
         why = ""
-        while len(tried) < _MOST_TRIED:
+        while len(tried) < MOST_TRIED:
             if route.sides is None:
                 endpoint = route.choose(now, tried, self.key)
             else:

@@ -19,6 +19,7 @@ from rookery_proxy.live_route import LiveRoute
 from rookery_proxy.outgoing import outgoing_fields, outgoing_target, own_answer, retry_after
 from rookery_proxy.repeat import MOST_BYTES, Repeat
 from rookery_proxy.request import Fields, Request, parse_request
+from rookery_proxy.resend import IDEMPOTENT
 from rookery_proxy.split import Sides, point_of
 from rookery_proxy.sticky import set_cookie, value_in
 from rookery_proxy.tcp import Tunnel
@@ -28,7 +29,6 @@ from rookery_proxy.wire import HIGH_WATER_BYTES, Wire
 
 _CLIENT_LEFT = 499  # in the access log, as nginx has it
 _MOST_WAITING_BYTES = 65536  # of pipelined input
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 
 
 # What a client is at. Plain numbers: each look at an enumeration's member costs, and a request has a dozen.
@@ -143,7 +143,7 @@ class Client:
         if not route.touched:
             route.touch()
         message = again.message
-        self._attempts.replay = message if self.method in _IDEMPOTENT else None
+        self._attempts.replay = message if self.method in IDEMPOTENT else None
         if route.patience is None:
             self._send(route, message)
         else:
@@ -214,7 +214,7 @@ class Client:
                 self._tell(verdict.status, verdict.why, verdict.fields)
                 return
         message = self._outgoing(request, route) + body
-        self._attempts.replay = message if self.sent_whole and request.method in _IDEMPOTENT else None
+        self._attempts.replay = message if self.sent_whole and request.method in IDEMPOTENT else None
         if data == self._latest and fields.keep_alive and fields.block and self._ids is None and route.rules is None:
             if not length and end + 4 == len(data):
                 self._again = Repeat(data, request, route, listener.listener, message)

@@ -9,9 +9,7 @@ from rookery_proxy.health import Failure
 from rookery_proxy.http2_upstream import Caller, SharedLink, link_to
 from rookery_proxy.live_endpoint import LiveEndpoint
 from rookery_proxy.live_route import LiveRoute
-from rookery_proxy.resend import free_again, may_resend
-
-_MOST_TRIED = 5
+from rookery_proxy.resend import MOST_TRIED, free_again, may_resend
 
 
 class Attempts:
@@ -86,7 +84,7 @@ class Attempts:
 
     def _reach(self, route: LiveRoute, call: Caller, point: float, key: bytes) -> bool:
         now = self._context.loop.now
-        while len(self.tried) < _MOST_TRIED:
+        while len(self.tried) < MOST_TRIED:
             endpoint = route.choose_at(point, now, self.tried, key)
             if endpoint is None:
                 return False

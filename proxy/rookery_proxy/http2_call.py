@@ -22,6 +22,7 @@ from rookery_proxy.http2_body import Body
 from rookery_proxy.live_endpoint import LiveEndpoint
 from rookery_proxy.live_route import LiveRoute
 from rookery_proxy.loop import Timer
+from rookery_proxy.resend import IDEMPOTENT
 from rookery_proxy.split import point_of
 from rookery_proxy.sticky import value_in
 from rookery_proxy.waiting import TOO_MANY
@@ -35,7 +36,6 @@ _NOT_PASSED_ON = frozenset((
 # What a gRPC server says of failures of its own (https://grpc.github.io/grpc/core/md_doc_statuscodes.html): UNKNOWN, INTERNAL,
 # UNAVAILABLE, DATA_LOSS. They come with status 200, and would be taken for answers as good as any.
 _GRPC_FAILURES = frozenset((b"2", b"13", b"14", b"15"))
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 # Codes of an endpoint's reset that say something of the call; the others are about the connection behind the proxy, or ask the
 # client to do at the proxy what only the endpoint could mean. REFUSED_STREAM would be a lie once an answer began.
 _PASSED_ON = frozenset((ErrorCodes.CANCEL, ErrorCodes.INTERNAL_ERROR, ErrorCodes.ENHANCE_YOUR_CALM))
@@ -236,7 +236,7 @@ class Call:
             return
         self._failed(Failure.BROKEN)
         refusal = Refusal(502, f"the connection to the endpoint ended without an answer: {why}")
-        if self._pseudo[b":method"] not in _IDEMPOTENT or not self._goes_again(refusal, fresh=fresh):
+        if self._pseudo[b":method"] not in IDEMPOTENT or not self._goes_again(refusal, fresh=fresh):
             self._break(refusal)
 
     def look_at_the_clock(self) -> None:

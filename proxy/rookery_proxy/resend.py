@@ -14,6 +14,8 @@ WINDOW_S = 10.0
 MARK_S = 1.0
 MOST_RESENDS = 3
 MOST_FRESH_BREAKS = 2
+MOST_TRIED = 5  # endpoints of one request
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))  # RFC 9110, 9.2.2
 
 E = TypeVar("E")
 
