@@ -10,9 +10,9 @@ from typing import Any
 
 from rookery.identity.standing import Standing
 from rookery.model import NodeId, NodeInfo, NodeStats, ReplicaId, Resources, RuntimeKind
-from rookery_agent import assignments, record
 from rookery_agent import main as agent_main
-from rookery_agent.assignments import Held
+from rookery_agent import record
+from rookery_agent.assignments import Copy, Held, load
 from rookery_agent.disk import Room
 from rookery_agent.options import Options, parser, understand
 from rookery_agent.record import Record
@@ -33,7 +33,7 @@ class Home:
 
     def held(self) -> Held:
         data = self._machine.disk.get("assignments")
-        return assignments.load(data) if data is not None else Held()
+        return load(data) if data is not None else Held()
 
     def records(self) -> dict[ReplicaId, Record]:
         return record.load(self._machine.disk.get("records", b"[]"))
@@ -46,7 +46,7 @@ class Home:
         await self._write("lease", (self._machine.boots, until))
 
     async def keep(self, held: Held) -> None:
-        await self._write("assignments", assignments.dump(held))
+        await self._write("assignments", Copy().of(held))
         self._kept(held)
 
     async def remember(self, records: Mapping[ReplicaId, Record]) -> None:

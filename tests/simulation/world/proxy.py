@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rookery.identity.standing import Standing, Wanted
-from rookery.model import ListenerError, ProxyInfo, ReplicaId, Route, RouteId, RouteTable
+from rookery.model import ListenerError, ProxyInfo, ReplicaId, Route, RouteId, RouteTable, ServedCertificate
 from rookery.wire import from_bytes, to_bytes
 from rookery_proxy.balance import Balance
 from rookery_proxy.follow import Follower
@@ -64,6 +64,9 @@ class Workers:
         await asyncio.sleep(0.001)
         self._tally.take(0, self.balance.changes())
         return self._tally.all() if whole else self._tally.changes()
+
+    async def certify(self, puts: tuple[ServedCertificate, ...], hosts: frozenset[str]) -> None:
+        """No route of this world has TLS."""
 
     def listener_errors(self) -> tuple[ListenerError, ...]:
         return ()
