@@ -69,16 +69,16 @@ class Copy:
     def of(self, held: Held) -> bytes:
         self._parts = {replica_id: self._part(a) for replica_id, a in held.assignments.items()}
         # Messages that are written one after another are read as one, with all that they repeat.
-        return b"".join([_part(generation=held.generation), *[part for _, part in self._parts.values()]])
+        return b"".join([_message(generation=held.generation), *[part for _, part in self._parts.values()]])
 
     def _part(self, a: Assignment) -> tuple[Assignment, bytes]:
         known = self._parts.get(a.replica_id)
         if known is not None and known[0] is a:
             return known
-        return a, _part(assignments=[encode(replace(a, files=()))])
+        return a, _message(assignments=[encode(replace(a, files=()))])
 
 
-def _part(**fields: Any) -> bytes:
+def _message(**fields: Any) -> bytes:
     return dispatch_pb2.AssignmentSet(**fields).SerializeToString()
 
 
