@@ -8,21 +8,18 @@ from rookery_proxy.head import Refusal
 from rookery_proxy.live_endpoint import LiveEndpoint, dial
 from rookery_proxy.live_route import LiveRoute
 from rookery_proxy.pick import pick
-from rookery_proxy.resend import MOST_TRIED, free_again, may_resend
+from rookery_proxy.resend import MOST_TRIED
+from rookery_proxy.tries import Tries
 from rookery_proxy.upstream import Asker, Upstream
 
 
-class Attempts:
+class Attempts(Tries):
     """Of the request that a connection has in hand."""
 
-    __slots__ = ("_broke", "_fresh_breaks", "_resends", "key", "point", "replay", "tried", "why_broke")
+    __slots__ = ("key", "point", "replay")
 
     def __init__(self) -> None:
-        self.tried: list[LiveEndpoint] = []
-        self._broke: list[LiveEndpoint] = []  # of those, the ones that took the request
-        self._resends = 0
-        self._fresh_breaks = 0  # of connections that were made for it
-        self.why_broke: Refusal | None = None  # the latest
+        super().__init__()
         self.replay: bytes | None = None  # the request, if it may go out again
         self.point = 0.0  # between the sides of a split
         self.key = b""  # what is hashed
@@ -46,20 +43,15 @@ class Attempts:
                 kept.reuse(asker)
                 return kept
         upstream = self._reach(context, route, asker)
-        while isinstance(upstream, str) and self._broke:
-            self.tried, self._broke = free_again(self.tried, self._broke)
+        while isinstance(upstream, str) and self._free_again():
             upstream = self._reach(context, route, asker)
         return upstream
 
     def goes_again(self, route: LiveRoute, endpoint: LiveEndpoint, refusal: Refusal, now: float, *, fresh: bool) -> bool:
         """Takes down that it broke at that endpoint, without a byte of an answer. Returns whether it is to go out again."""
-        if self.replay is None or not may_resend(self._resends, self._fresh_breaks) or not route.spend_resend(now):
+        if self.replay is None or not self._may_resend() or not route.spend_resend(now):
             return False
-        self._resends += 1
-        self._fresh_breaks += fresh
-        self.why_broke = refusal
-        self.tried.append(endpoint)
-        self._broke.append(endpoint)
+        self._resend(endpoint, refusal, fresh=fresh)
         return True
 
     def _reach(self, context: Context, route: LiveRoute, asker: Asker) -> Upstream | str:

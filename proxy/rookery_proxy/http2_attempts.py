@@ -9,42 +9,27 @@ from rookery_proxy.health import Failure
 from rookery_proxy.http2_upstream import Caller, SharedLink, link_to
 from rookery_proxy.live_endpoint import LiveEndpoint
 from rookery_proxy.live_route import LiveRoute
-from rookery_proxy.resend import MOST_TRIED, free_again, may_resend
+from rookery_proxy.resend import MOST_TRIED
+from rookery_proxy.tries import Tries
 
 
-class Attempts:
-    """Of one call. `endpoint` is who has it now, `latest` who had it last, `why_broke` what came of it there."""
+class Attempts(Tries):
+    """Of one call. `endpoint` is who has it now, `latest` who had it last."""
 
-    __slots__ = (
-        "_broke",
-        "_context",
-        "_fresh_breaks",
-        "_resends",
-        "_shared",
-        "endpoint",
-        "latest",
-        "since",
-        "tried",
-        "why_broke",
-    )
+    __slots__ = ("_context", "_shared", "endpoint", "latest", "since")
 
     def __init__(self, context: Context) -> None:
+        super().__init__()
         self._context = context
         self._shared: SharedLink | None = None
-        self._broke: list[LiveEndpoint] = []  # of those tried, the ones that took the request
-        self._resends = 0
-        self._fresh_breaks = 0  # of connections on which nothing was ever answered
         self.endpoint: LiveEndpoint | None = None
         self.latest: LiveEndpoint | None = None
         self.since = 0.0  # the loop's clock
-        self.tried: list[LiveEndpoint] = []
-        self.why_broke: Refusal | None = None
 
     def reach(self, route: LiveRoute, call: Caller, point: float, key: bytes) -> bool:
         """Gives the call to an endpoint: on a connection that is there, or on a new one. Returns whether there was one."""
         found = self._reach(route, call, point, key)
-        while not found and self._broke:
-            self.tried, self._broke = free_again(self.tried, self._broke)
+        while not found and self._free_again():
             found = self._reach(route, call, point, key)
         return found
 
@@ -52,15 +37,11 @@ class Attempts:
         """Takes down that the endpoint did not answer. Returns whether the call is to go out again. `is_free`: that is no load
         which nobody asked for."""
         endpoint = self.endpoint
-        if endpoint is None or not call.request.can_rewind or not may_resend(self._resends, self._fresh_breaks):
+        if endpoint is None or not call.request.can_rewind or not self._may_resend():
             return False
         if not is_free and not route.spend_resend(self._context.loop.now):
             return False
-        self._resends += 1
-        self._fresh_breaks += fresh
-        self.why_broke = refusal
-        self.tried.append(endpoint)
-        self._broke.append(endpoint)
+        self._resend(endpoint, refusal, fresh=fresh)
         self.leave(route, call)
         call.request.rewind()
         return True
