@@ -71,7 +71,7 @@ class Caller(Protocol):
 class SharedLink:
     """One connection to an endpoint. `idle_since` is when it had its last call."""
 
-    __slots__ = ("_calls", "_context", "_endpoint", "_flood", "_fresh", "_link", "_retired", "_waiting", "idle_since")
+    __slots__ = ("_assumed", "_calls", "_context", "_endpoint", "_flood", "_fresh", "_link", "_retired", "_waiting", "idle_since")
 
     def __init__(self, context: Context, endpoint: LiveEndpoint, sock: socket.socket) -> None:
         self._context = context
@@ -84,15 +84,22 @@ class SharedLink:
         self.idle_since = context.loop.now
         wire = Wire(context.loop, sock, self, connecting=True)
         self._link = Link(wire, client_side=True)
+        # Until it says how many calls it takes at a time, as many as it said on other connections: each more is refused.
+        self._assumed = min([shared.most for shared in endpoint.shared if isinstance(shared, SharedLink)], default=MOST_STREAMS)
         endpoint.shared.append(self)
         context.loop.after(context.limits.connect_s, self._give_up)
         context.loop.after(context.limits.head_s, self._give_up_greeting)
 
     @property
+    def most(self) -> int:
+        """Calls at a time."""
+        said: int = self._link.conn.remote_settings.max_concurrent_streams
+        return said if said <= MOST_STREAMS else self._assumed
+
+    @property
     def has_room(self) -> bool:
         conn = self._link.conn
-        most = min(conn.remote_settings.max_concurrent_streams, MOST_STREAMS)
-        fits = len(self._calls) + len(self._waiting) < most and conn.highest_outbound_stream_id < _LAST_STREAM
+        fits = len(self._calls) + len(self._waiting) < self.most and conn.highest_outbound_stream_id < _LAST_STREAM
         return fits and not self._retired and not self._link.wire.closed
 
     def take(self, call: Caller) -> None:

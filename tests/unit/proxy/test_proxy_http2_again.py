@@ -119,7 +119,8 @@ def test_more_calls_at_once_than_an_endpoint_takes_all_get_their_answers() -> No
         async with rig() as r, Backend(speaking(echo, streams=5)) as backend:
             await r.serve(route(port, endpoint("a", backend.port), protocol=ListenProtocol.HTTP2))
             async with httpx.AsyncClient(http1=False, http2=True, base_url=f"http://127.0.0.1:{port}") as client:
-                answers = await asyncio.gather(*(client.get("/") for _ in range(60)))
+                # All may go out before the endpoint says how many it takes; 35 refusals are within a new route's budget of 38.
+                answers = await asyncio.gather(*(client.get("/") for _ in range(40)))
             assert {answer.status_code for answer in answers} == {200}
 
     asyncio.run(main())
